@@ -1,0 +1,99 @@
+//! Frames: a little-endian `u32` length, then that many bytes of postcard.
+
+use std::io::{self, Read, Write};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The largest frame that is accepted, in bytes. The other side's word is not trusted further.
+pub const MAX_FRAME: usize = 64 * 1024;
+
+/// Why a frame could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the stream ended")]
+    Closed,
+    #[error("a frame of {0} bytes, more than {MAX_FRAME}")]
+    TooLong(usize),
+    #[error("a frame that is not of this protocol: {0}")]
+    Malformed(#[from] postcard::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Encodes `value` as postcard without a frame around it, as [`crate::CONFIG_PATH`] holds it.
+pub fn encode(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    Ok(postcard::to_stdvec(value)?)
+}
+
+/// Decodes what [`encode`] made.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    Ok(postcard::from_bytes(bytes)?)
+}
+
+/// Writes `value` as one frame, in one write.
+pub fn write(mut to: impl Write, value: &impl Serialize) -> Result<(), Error> {
+    let mut bytes = vec![0; 4];
+    bytes = postcard::to_extend(value, bytes)?;
+    let length = bytes.len() - 4;
+    if length > MAX_FRAME {
+        return Err(Error::TooLong(length));
+    }
+    bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
+    Ok(to.write_all(&bytes)?)
+}
+
+/// Reads one frame; [`Error::Closed`] when the stream ends before it begins.
+pub fn read<T: DeserializeOwned>(mut from: impl Read) -> Result<T, Error> {
+    let mut length = [0; 4];
+    let mut filled = 0;
+    while filled < length.len() {
+        match from.read(&mut length[filled..]) {
+            Ok(0) if filled == 0 => return Err(Error::Closed),
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let length = u32::from_le_bytes(length) as usize;
+    if length > MAX_FRAME {
+        return Err(Error::TooLong(length));
+    }
+    let mut bytes = vec![0; length];
+    from.read_exact(&mut bytes)?;
+    decode(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ExitStatus, GuestMessage, HostMessage, WindowSize};
+
+    #[test]
+    fn frames_follow_one_another() {
+        let mut bytes = Vec::new();
+        let resize = HostMessage::Resize(WindowSize { rows: 24, columns: 80 });
+        write(&mut bytes, &resize).unwrap();
+        write(&mut bytes, &HostMessage::Close).unwrap();
+        let mut from = bytes.as_slice();
+        assert_eq!(read::<HostMessage>(&mut from).unwrap(), resize);
+        assert_eq!(read::<HostMessage>(&mut from).unwrap(), HostMessage::Close);
+        assert!(matches!(read::<HostMessage>(&mut from), Err(Error::Closed)));
+    }
+
+    #[test]
+    fn a_length_is_not_believed() {
+        let bytes = u32::MAX.to_le_bytes();
+        assert!(matches!(read::<HostMessage>(&bytes[..]), Err(Error::TooLong(_))));
+    }
+
+    #[test]
+    fn a_cut_frame_is_an_error() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, &GuestMessage::Exited(ExitStatus::Code(42))).unwrap();
+        for end in 1..bytes.len() {
+            assert!(matches!(read::<GuestMessage>(&bytes[..end]), Err(Error::Io(_))), "cut at {end}");
+        }
+    }
+}

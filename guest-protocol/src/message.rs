@@ -1,0 +1,69 @@
+//! The messages of the control stream, and the greeting every stream begins with.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::WindowSize;
+
+/// The first frame the host sends on a new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hello {
+    /// This connection carries [`HostMessage`]s and [`GuestMessage`]s.
+    Control,
+    /// After this frame the connection carries one stream's raw bytes, until its end is shut down.
+    Stream(Stream),
+}
+
+/// A raw byte stream between the host and the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stream {
+    /// Host to guest. The host's shutdown closes the process's standard input.
+    Stdin,
+    /// Guest to host, shut down when nothing in the guest can write to it any more.
+    Stdout,
+    /// Guest to host.
+    Stderr,
+    /// Both ways: the master side of the process's terminal.
+    Terminal,
+    /// Guest to host: /dev/kmsg records as they are, one a line, from the first.
+    KernelLog,
+}
+
+/// What the host says on the control stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostMessage {
+    /// Deliver a signal to the process.
+    Signal(u8),
+    /// The host's terminal has a new size.
+    Resize(WindowSize),
+    /// All output has been received: flush what must last and power off.
+    Close,
+}
+
+/// What guest-init says on the control stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuestMessage {
+    /// The process could not be started; the machine will end after [`HostMessage::Close`].
+    StartFailed { failure: StartFailure, message: String },
+    /// The process has ended and its output has been sent.
+    Exited(ExitStatus),
+    /// The machine could not be brought up.
+    Fault { message: String },
+}
+
+/// Why a process could not be started; each has an exit code of its own in Docker's scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StartFailure {
+    /// The command does not exist (127).
+    NotFound,
+    /// The command exists and cannot be executed (126).
+    NotExecutable,
+    /// Anything else: an unknown user, no such working directory (125).
+    Other,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitStatus {
+    Code(u8),
+    Signal(u8),
+}
