@@ -1,0 +1,5 @@
+//! Container images to root file system disks.
+
+pub mod erofs;
+pub mod layer;
+pub mod tree;
