@@ -1,5 +1,10 @@
-//! Container images to root file system disks.
+//! Container images to read-only disks: names, archives, the image store, layers and EROFS.
 
+pub mod compression;
+pub mod digest;
 pub mod erofs;
+pub mod image;
 pub mod layer;
+pub mod progress;
+pub mod reference;
 pub mod tree;
