@@ -1,0 +1,118 @@
+//! What a kernel can do for vmrun.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ConfigSource, KernelConfig, Setting};
+use crate::feature::{Feature, KernelOption};
+use crate::modules::ModuleTree;
+
+/// How a kernel offers a feature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ability {
+    BuiltIn,
+    /// By one module or more, which must be loaded.
+    Module,
+    /// Not at all, for want of this option (`CONFIG_…`) or this module's file.
+    Absent {
+        missing: String,
+    },
+    /// Nobody said: neither a configuration nor modules came with the kernel. It may be tried.
+    Unknown,
+}
+
+impl Ability {
+    /// Whether a machine may count on the feature, or at least try.
+    pub fn usable(&self) -> bool {
+        !matches!(self, Ability::Absent { .. })
+    }
+}
+
+impl fmt::Display for Ability {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ability::BuiltIn => to.write_str("built in"),
+            Ability::Module => to.write_str("module"),
+            Ability::Absent { missing } => write!(to, "absent ({missing})"),
+            Ability::Unknown => to.write_str("not known"),
+        }
+    }
+}
+
+/// How a kernel offers each feature.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Abilities(BTreeMap<Feature, Ability>);
+
+impl Abilities {
+    /// How the kernel offers `feature`.
+    pub fn of(&self, feature: Feature) -> &Ability {
+        self.0.get(&feature).unwrap_or(&Ability::Unknown)
+    }
+
+    /// Every feature with how it is offered, in a fixed order.
+    pub fn iter(&self) -> impl Iterator<Item = (Feature, &Ability)> {
+        self.0.iter().map(|(feature, ability)| (*feature, ability))
+    }
+
+    /// Whether machines may count on all of `features`.
+    pub fn usable(&self, features: &[Feature]) -> bool {
+        features.iter().all(|feature| self.of(*feature).usable())
+    }
+
+    /// Works the abilities out from what came with the kernel.
+    pub(crate) fn find(config: Option<&KernelConfig>, modules: &ModuleTree) -> Abilities {
+        Abilities(
+            Feature::ALL
+                .into_iter()
+                .map(|feature| {
+                    let options = feature.options().iter();
+                    let found = options.map(|option| option_ability(option, config, modules));
+                    (feature, found.reduce(weaker).unwrap_or(Ability::Unknown))
+                })
+                .collect(),
+        )
+    }
+}
+
+/// What `config` and `modules` can tell at all.
+pub(crate) fn knowledge(config: Option<ConfigSource>, modules: &ModuleTree) -> ConfigSource {
+    match config {
+        Some(source) => source,
+        None if modules.is_empty() => ConfigSource::Nothing,
+        None => ConfigSource::Modules,
+    }
+}
+
+fn option_ability(option: &KernelOption, config: Option<&KernelConfig>, modules: &ModuleTree) -> Ability {
+    let by_config = config.map(|config| config.setting(option.name));
+    let is_file = option.module.is_some_and(|module| modules.has(module));
+    let absent = || Ability::Absent { missing: format!("CONFIG_{}", option.name) };
+    match (by_config, option.module) {
+        (Some(Setting::Yes), _) => Ability::BuiltIn,
+        (Some(Setting::Module), Some(_)) if is_file => Ability::Module,
+        (Some(Setting::Module), Some(module)) => Ability::Absent { missing: format!("{module}.ko") },
+        (Some(_), _) => absent(),
+        (None, _) if modules.is_empty() => Ability::Unknown,
+        (None, Some(module)) if modules.is_built_in(module) => Ability::BuiltIn,
+        (None, Some(_)) if is_file => Ability::Module,
+        (None, Some(_)) => absent(),
+        // A switch leaves no trace among the modules. Every distribution sets these.
+        (None, None) if option.name == "VIRTIO_MMIO_CMDLINE_DEVICES" => absent(),
+        (None, None) => Ability::BuiltIn,
+    }
+}
+
+/// A feature is offered as its weakest option is.
+fn weaker(one: Ability, other: Ability) -> Ability {
+    let strength = |ability: &Ability| match ability {
+        Ability::Absent { .. } => 0,
+        Ability::Unknown => 1,
+        Ability::Module => 2,
+        Ability::BuiltIn => 3,
+    };
+    if strength(&other) < strength(&one) { other } else { one }
+}

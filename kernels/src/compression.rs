@@ -1,0 +1,86 @@
+//! Compressed streams, told apart by their first bytes.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use liblzma::stream::Stream;
+
+/// The most memory an xz or lzma decoder may ask for. Kernels are packed with dictionaries of at
+/// most 128 MiB.
+const DECODER_MEMORY: u64 = 256 << 20;
+
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Gzip,
+    Xz,
+    Zstd,
+    Bzip2,
+    Lzma,
+    /// The frame that `lz4 -l` writes and the kernel's decompressor reads.
+    Lz4Legacy,
+    /// What `lzop` writes.
+    Lzop,
+}
+
+/// As many bytes as [`Compression::of`] wants to see.
+pub const MAGIC_LENGTH: usize = 9;
+
+impl Compression {
+    /// Tells the compression by the first bytes.
+    pub fn of(start: &[u8]) -> Compression {
+        match start {
+            [0x1f, 0x8b, ..] => Compression::Gzip,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Bzip2,
+            [0x5d, 0, 0, ..] => Compression::Lzma,
+            [0x02, 0x21, 0x4c, 0x18, ..] => Compression::Lz4Legacy,
+            [0x89, b'L', b'Z', b'O', 0, b'\r', b'\n', 0x1a, b'\n', ..] => Compression::Lzop,
+            _ => Compression::None,
+        }
+    }
+}
+
+/// Decompresses `from`, whatever its compression. Bytes behind the compressed stream's end are
+/// not looked at: a kernel's payload ends with its unpacked size.
+pub fn reader<'a>(from: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let mut from = BufReader::with_capacity(64 << 10, from);
+    let mut start = [0; MAGIC_LENGTH];
+    let read = read_start(&mut from, &mut start)?;
+    let compression = Compression::of(&start[..read]);
+    let from = io::Cursor::new(start).take(read as u64).chain(from);
+    decoder(compression, from)
+}
+
+fn decoder<'a>(compression: Compression, from: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match compression {
+        Compression::None => Box::new(from),
+        Compression::Gzip => Box::new(flate2::bufread::GzDecoder::new(from)),
+        Compression::Xz => Box::new(liblzma::bufread::XzDecoder::new_stream(
+            from,
+            Stream::new_stream_decoder(DECODER_MEMORY, 0)?,
+        )),
+        Compression::Lzma => {
+            Box::new(liblzma::bufread::XzDecoder::new_stream(from, Stream::new_lzma_decoder(DECODER_MEMORY)?))
+        }
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(from)?.single_frame()),
+        Compression::Bzip2 => Box::new(bzip2::bufread::BzDecoder::new(from)),
+        Compression::Lz4Legacy => Box::new(crate::lz4_legacy::Decoder::new(from)?),
+        Compression::Lzop => Box::new(crate::lzop::Decoder::new(from)?),
+    })
+}
+
+/// Fills `start` as far as `from` goes.
+pub fn read_start(from: &mut impl Read, start: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < start.len() {
+        match from.read(&mut start[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

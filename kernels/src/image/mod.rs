@@ -1,0 +1,134 @@
+//! Kernel images: what a file is, and the vmlinux inside.
+
+mod bzimage;
+mod vmlinux;
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+
+use crate::bounded::Bounded;
+use crate::compression::{self, Compression, read_start};
+
+pub use vmlinux::Facts;
+
+/// The largest vmlinux that is accepted, in bytes.
+pub const VMLINUX_LIMIT: u64 = 1 << 30;
+
+/// Why a file could not be taken as a kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("this is not a kernel: {0}")]
+    NotAKernel(String),
+    #[error("this kernel is for {0}, not x86-64")]
+    OtherArchitecture(String),
+    #[error("cannot unpack the kernel: {0}")]
+    Unpack(#[source] io::Error),
+    #[error("the kernel's image is damaged: {0}")]
+    Damaged(String),
+    #[error("cannot read or write the kernel: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Writes the vmlinux that `image` is or holds to `out`, and says what is in it. `image` is a
+/// vmlinux, a compressed vmlinux or a bzImage (Documentation/arch/x86/boot.rst).
+pub fn unpack(image: &File, out: &mut File) -> Result<Facts, Error> {
+    let mut start = [0; bzimage::HEADER_END];
+    let mut reader = image;
+    reader.seek(SeekFrom::Start(0))?;
+    let read = read_start(&mut reader, &mut start)?;
+    let start = &start[..read];
+    reader.seek(SeekFrom::Start(0))?;
+
+    let payload: Box<dyn Read> = match recognise(start)? {
+        Form::Elf => Box::new(reader),
+        Form::Compressed => compression::reader(reader).map_err(Error::Unpack)?,
+        Form::BzImage => {
+            let payload = bzimage::payload(start)?;
+            let length = image.metadata()?.len();
+            if payload.end > length {
+                return Err(Error::Damaged(format!(
+                    "its payload ends at byte {}, the file at byte {length}",
+                    payload.end
+                )));
+            }
+            let mut magic = [0; compression::MAGIC_LENGTH];
+            image.read_exact_at(&mut magic, payload.start)?;
+            if Compression::of(&magic) == Compression::None && !magic.starts_with(vmlinux::MAGIC) {
+                return Err(Error::Damaged("its payload's compression is unknown".into()));
+            }
+            reader.seek(SeekFrom::Start(payload.start))?;
+            compression::reader(reader.take(payload.end - payload.start)).map_err(Error::Unpack)?
+        }
+    };
+    copy(payload, out)?;
+    out.flush()?;
+    vmlinux::inspect(out)
+}
+
+/// The configuration that a kernel built with IKCONFIG carries.
+pub fn embedded_config(vmlinux: &File) -> Result<Option<Vec<u8>>, Error> {
+    vmlinux::embedded_config(vmlinux)
+}
+
+enum Form {
+    Elf,
+    BzImage,
+    Compressed,
+}
+
+fn recognise(start: &[u8]) -> Result<Form, Error> {
+    if start.is_empty() {
+        return Err(Error::NotAKernel("it is empty".into()));
+    }
+    if start.starts_with(vmlinux::MAGIC) {
+        return Ok(Form::Elf);
+    }
+    if bzimage::is(start) {
+        return Ok(Form::BzImage);
+    }
+    if start.get(56..60) == Some(b"ARM\x64") {
+        return Err(Error::OtherArchitecture("arm64".into()));
+    }
+    if start.get(48..56) == Some(b"RISCV\0\0\0") || start.get(56..60) == Some(b"RSC\x05") {
+        return Err(Error::OtherArchitecture("riscv64".into()));
+    }
+    if start.starts_with(b"MZ") {
+        return Err(portable_executable(start));
+    }
+    if Compression::of(start) != Compression::None {
+        return Ok(Form::Compressed);
+    }
+    Err(Error::NotAKernel("neither a vmlinux (ELF), a bzImage nor a compressed vmlinux".into()))
+}
+
+/// What an EFI program that is no bzImage is: another architecture's kernel, or no kernel.
+fn portable_executable(start: &[u8]) -> Error {
+    let field = |at: usize, length: usize| start.get(at..at.checked_add(length)?);
+    let offset = field(0x3c, 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let machine = field(offset as usize + 4, 2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_le_bytes);
+    match machine {
+        Some(0xaa64) => Error::OtherArchitecture("arm64".into()),
+        Some(0x01c0 | 0x01c2 | 0x01c4) => Error::OtherArchitecture("arm".into()),
+        Some(0x5064) => Error::OtherArchitecture("riscv64".into()),
+        Some(0x6264) => Error::OtherArchitecture("loongarch64".into()),
+        _ => Error::NotAKernel("an EFI or Windows program without a Linux boot header".into()),
+    }
+}
+
+fn copy(from: impl Read, to: &mut File) -> Result<(), Error> {
+    let mut from = Bounded::new(from, VMLINUX_LIMIT, "the unpacked kernel");
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::Unpack(error)),
+        };
+        to.write_all(&buffer[..read])?;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! A stored kernel.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ability::{Abilities, Ability};
+use crate::config::ConfigSource;
+use crate::feature::Feature;
+use crate::modules::{self, ModuleTree};
+use crate::store::Error;
+
+pub(crate) const DESCRIPTION: &str = "kernel.json";
+pub(crate) const VMLINUX: &str = "vmlinux";
+pub(crate) const MODULES: &str = "modules";
+pub(crate) const CONFIG: &str = "config";
+pub(crate) const ARCHIVES: &str = "archives";
+
+/// What is written down about a kernel when it is added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// The release, as `uname -r` shows it.
+    pub version: String,
+    pub config_source: ConfigSource,
+    /// The least memory that a machine with this kernel can start in, in bytes: an estimate.
+    pub minimum_memory: u64,
+    /// How many modules there are as files.
+    pub modules: usize,
+    pub abilities: Abilities,
+    /// SHA-256 over everything that was stored: tells the same kernel added twice from another.
+    pub identity: String,
+}
+
+/// A kernel of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kernel {
+    pub name: String,
+    #[serde(flatten)]
+    pub description: Description,
+    /// The unpacked kernel, an ELF file.
+    pub vmlinux: PathBuf,
+    #[serde(skip)]
+    pub(crate) directory: PathBuf,
+}
+
+impl std::ops::Deref for Kernel {
+    type Target = Description;
+
+    fn deref(&self) -> &Description {
+        &self.description
+    }
+}
+
+impl Kernel {
+    pub(crate) fn new(name: &str, directory: PathBuf, description: Description) -> Kernel {
+        Kernel { name: name.into(), description, vmlinux: directory.join(VMLINUX), directory }
+    }
+
+    /// The directory that holds `lib/modules/VERSION` as it was shipped; empty when the kernel
+    /// came without modules.
+    pub fn modules_directory(&self) -> PathBuf {
+        self.directory.join(MODULES)
+    }
+
+    /// Says which option the kernel lacks, when it cannot offer one of `needs`.
+    pub fn require(&self, needs: &[Feature]) -> Result<(), Error> {
+        for feature in needs {
+            if let Ability::Absent { missing } = self.abilities.of(*feature) {
+                return Err(Error::Lacks {
+                    kernel: self.name.clone(),
+                    feature: *feature,
+                    missing: missing.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The initramfs archive with the modules that `needs` rest on, uncompressed, in load order
+    /// (`/modules/NN-name.ko`); without those that are built in. It is made once and kept.
+    pub fn modules_archive(&self, needs: &[Feature]) -> Result<PathBuf, Error> {
+        let path = self.directory.join(ARCHIVES).join(archive_name(needs));
+        if path.exists() {
+            return Ok(path);
+        }
+        self.require(needs)?;
+        let failed = |cause| Error::Modules { kernel: self.name.clone(), cause };
+        let tree = ModuleTree::open(&self.modules_directory()).map_err(failed)?;
+        let order = modules::load_order(&tree, &self.module_roots(needs, &tree)).map_err(failed)?;
+        let archive = modules::write_archive(&tree, &order).map_err(failed)?;
+        write_whole(&path, &archive).map_err(|cause| Error::Write { path: path.clone(), cause })?;
+        Ok(path)
+    }
+
+    /// The modules that the features themselves name, as far as they are not built in.
+    fn module_roots(&self, needs: &[Feature], tree: &ModuleTree) -> Vec<&'static str> {
+        let options = needs.iter().flat_map(|feature| feature.options());
+        // What is required but no file is built in: `require` has seen to that.
+        options.filter_map(|option| option.module).filter(|module| tree.has(module)).collect()
+    }
+}
+
+/// Features in the order they are asked for decide the archive, so they make its name.
+fn archive_name(needs: &[Feature]) -> String {
+    let mut name = String::from("modules");
+    for feature in needs {
+        name.push('-');
+        name.extend(feature.name().chars().filter(char::is_ascii_alphanumeric));
+    }
+    name + ".cpio"
+}
+
+/// Makes `path` appear whole or not at all; whoever else makes it makes the same.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(content)?;
+    file.as_file().sync_data()?;
+    file.persist(path)?;
+    File::open(directory)?.sync_all()
+}
+
+impl fmt::Display for Kernel {
+    /// What `vmrun kernel inspect` shows: one fact a line.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(to, "{:<26} {}", "name", self.name)?;
+        writeln!(to, "{:<26} {}", "version", self.version)?;
+        writeln!(to, "{:<26} {}", "vmlinux", self.vmlinux.display())?;
+        writeln!(to, "{:<26} {}", "config from", self.config_source)?;
+        writeln!(to, "{:<26} {}", "modules", self.modules)?;
+        writeln!(to, "{:<26} {} MiB", "minimum memory", self.minimum_memory >> 20)?;
+        for (feature, ability) in self.abilities.iter() {
+            writeln!(to, "{feature:<26} {ability}")?;
+        }
+        Ok(())
+    }
+}

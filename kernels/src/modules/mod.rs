@@ -1,0 +1,34 @@
+//! A kernel's modules: which there are, what they depend on, and the archive a machine loads.
+
+mod archive;
+mod modinfo;
+mod order;
+mod tree;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use archive::write as write_archive;
+pub use order::load_order;
+pub use tree::ModuleTree;
+
+/// The largest module that is accepted, unpacked, in bytes.
+pub const MODULE_LIMIT: u64 = 256 << 20;
+
+/// Why modules could not be read or put in order.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the module {name} is missing: it is neither built in nor among the kernel's modules")]
+    Missing { name: String },
+    #[error("the module {name} is missing, which {needed_by} depends on")]
+    MissingDependency { name: String, needed_by: String },
+    #[error("the modules {0} depend on each other in a circle")]
+    Circle(String),
+    #[error("the module {} is damaged: {why}", path.display())]
+    Damaged { path: PathBuf, why: String },
+    #[error("cannot read {}: {cause}", path.display())]
+    Read { path: PathBuf, #[source] cause: io::Error },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! The order in which modules have to be loaded.
+
+use std::collections::HashSet;
+
+use super::{Error, ModuleTree};
+
+/// The modules that `roots` need, themselves included, each behind what it depends on. Built-in
+/// ones are left out. The roots keep their order as far as dependencies allow, so that what is
+/// wanted first is there first.
+pub fn load_order(tree: &ModuleTree, roots: &[&str]) -> Result<Vec<String>, Error> {
+    let mut order = Order { tree, placed: HashSet::new(), open: Vec::new(), modules: Vec::new() };
+    for root in roots {
+        order.place(root, None)?;
+    }
+    Ok(order.modules)
+}
+
+struct Order<'a> {
+    tree: &'a ModuleTree,
+    placed: HashSet<String>,
+    /// The chain of modules whose dependencies are being placed.
+    open: Vec<String>,
+    modules: Vec<String>,
+}
+
+impl Order<'_> {
+    fn place(&mut self, name: &str, needed_by: Option<&str>) -> Result<(), Error> {
+        if self.placed.contains(name) || self.tree.is_built_in(name) {
+            return Ok(());
+        }
+        // No real chain is half as deep; a made-up one must not end the stack.
+        if self.open.iter().any(|open| open == name) || self.open.len() > 64 {
+            return Err(Error::Circle(self.open.join(", ")));
+        }
+        if !self.tree.has(name) {
+            let name = name.to_owned();
+            return Err(match needed_by {
+                Some(needed_by) => Error::MissingDependency { name, needed_by: needed_by.into() },
+                None => Error::Missing { name },
+            });
+        }
+        self.open.push(name.to_owned());
+        let info = self.tree.info(name)?;
+        for wanted in &info.wants_before {
+            self.place_wanted(wanted)?;
+        }
+        for dependency in &info.depends {
+            self.place(dependency, Some(name))?;
+        }
+        self.open.pop();
+        self.placed.insert(name.to_owned());
+        self.modules.push(name.to_owned());
+        Ok(())
+    }
+
+    /// A soft dependency is a module or a crypto algorithm's name, and nothing is wrong when
+    /// there is none or it waits for this very module.
+    fn place_wanted(&mut self, wanted: &str) -> Result<(), Error> {
+        let provider = if self.tree.has(wanted) {
+            wanted.to_owned()
+        } else if self.tree.built_in_provides(wanted) || self.tree.built_in_provides(&format!("crypto-{wanted}")) {
+            return Ok(());
+        } else {
+            match self.tree.crypto_providers(wanted)?.into_iter().next() {
+                Some(provider) => provider,
+                None => return Ok(()),
+            }
+        };
+        if self.open.contains(&provider) { Ok(()) } else { self.place(&provider, None) }
+    }
+}

@@ -1,0 +1,147 @@
+//! The modules of one kernel, found by name.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::modinfo::ModuleInfo;
+use super::{Error, MODULE_LIMIT};
+use crate::bounded::Bounded;
+use crate::compression;
+
+/// The lists of built-in modules are small text files.
+const LIST_LIMIT: u64 = 64 << 20;
+
+/// The content of `lib/modules/VERSION`.
+#[derive(Debug, Default)]
+pub struct ModuleTree {
+    /// Module name (with underscores) to its file.
+    modules: BTreeMap<String, PathBuf>,
+    built_in: HashSet<String>,
+    /// Aliases that built-in modules answer to, such as `crypto-crc32c`.
+    built_in_aliases: HashSet<String>,
+}
+
+impl ModuleTree {
+    /// Looks through `directory`, which may be missing: a kernel can have no modules.
+    pub fn open(directory: &Path) -> Result<ModuleTree, Error> {
+        let mut tree = ModuleTree::default();
+        if !directory.exists() {
+            return Ok(tree);
+        }
+        tree.find_modules(directory)?;
+        for line in read_list(&directory.join("modules.builtin"))?.split(|byte| *byte == b'\n') {
+            if let Some(name) = std::str::from_utf8(line).ok().and_then(|line| module_name(Path::new(line))) {
+                tree.built_in.insert(name);
+            }
+        }
+        for record in read_list(&directory.join("modules.builtin.modinfo"))?.split(|byte| *byte == 0) {
+            let Some((key, value)) = std::str::from_utf8(record).ok().and_then(|record| record.split_once('='))
+            else {
+                continue;
+            };
+            if key.ends_with(".alias") {
+                tree.built_in_aliases.insert(value.to_owned());
+            }
+        }
+        Ok(tree)
+    }
+
+    /// Whether nothing at all is known of modules, built in or not.
+    pub fn is_empty(&self) -> bool {
+        self.modules.is_empty() && self.built_in.is_empty()
+    }
+
+    /// How many modules there are as files.
+    pub fn len(&self) -> usize {
+        self.modules.len()
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.modules.contains_key(name)
+    }
+
+    pub fn is_built_in(&self, name: &str) -> bool {
+        self.built_in.contains(name)
+    }
+
+    /// The unpacked content of a module.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let path = self.modules.get(name).ok_or_else(|| Error::Missing { name: name.into() })?;
+        let failed = |cause| Error::Read { path: path.clone(), cause };
+        let file = File::open(path).map_err(failed)?;
+        let unpacked = compression::reader(file).map_err(failed)?;
+        let mut content = Vec::new();
+        Bounded::new(unpacked, MODULE_LIMIT, "the module").read_to_end(&mut content).map_err(failed)?;
+        Ok(content)
+    }
+
+    /// What a module says of itself.
+    pub(super) fn info(&self, name: &str) -> Result<ModuleInfo, Error> {
+        let content = self.read(name)?;
+        ModuleInfo::parse(&content).map_err(|why| Error::Damaged {
+            path: self.modules.get(name).cloned().unwrap_or_else(|| name.into()),
+            why,
+        })
+    }
+
+    /// Whether a built-in module answers to this alias.
+    pub(super) fn built_in_provides(&self, alias: &str) -> bool {
+        self.built_in_aliases.contains(alias)
+    }
+
+    /// The modules that answer to a crypto algorithm's name, the portable ones first: those load
+    /// on every processor.
+    pub(super) fn crypto_providers(&self, algorithm: &str) -> Result<Vec<String>, Error> {
+        let alias = format!("crypto-{algorithm}");
+        let mut providers = Vec::new();
+        for (name, path) in &self.modules {
+            let in_crypto = path.components().any(|component| component.as_os_str() == "crypto");
+            if in_crypto && self.info(name)?.aliases.contains(&alias) {
+                providers.push(name.clone());
+            }
+        }
+        providers.sort_by_key(|name| !name.ends_with("_generic"));
+        Ok(providers)
+    }
+
+    fn find_modules(&mut self, directory: &Path) -> Result<(), Error> {
+        let mut unread = vec![directory.to_owned()];
+        while let Some(directory) = unread.pop() {
+            let failed = |cause| Error::Read { path: directory.clone(), cause };
+            for entry in fs::read_dir(&directory).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                let kind = entry.file_type().map_err(failed)?;
+                if kind.is_dir() {
+                    unread.push(entry.path());
+                } else if kind.is_file()
+                    && let Some(name) = module_name(&entry.path())
+                {
+                    self.modules.insert(name, entry.path());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `kernel/fs/erofs/erofs.ko.xz` is `erofs`; what is no module has no name. The kernel knows
+/// modules by names with underscores, whatever their files are called.
+fn module_name(path: &Path) -> Option<String> {
+    let file = path.file_name()?.to_str()?;
+    let (name, suffix) = file.split_once(".ko")?;
+    matches!(suffix, "" | ".gz" | ".xz" | ".zst").then(|| name.replace('-', "_"))
+}
+
+fn read_list(path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |cause| Error::Read { path: path.to_owned(), cause };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut list = Vec::new();
+    Bounded::new(file, LIST_LIMIT, "the list").read_to_end(&mut list).map_err(failed)?;
+    Ok(list)
+}

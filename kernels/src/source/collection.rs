@@ -1,0 +1,145 @@
+//! What has been taken from the sources so far, on its way into the store.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{CONFIG_LIMIT, Error};
+use crate::bounded::Bounded;
+use crate::image::VMLINUX_LIMIT;
+use crate::kernel::{CONFIG, MODULES};
+use crate::modules::MODULE_LIMIT;
+
+/// All that a kernel may bring along, in bytes and in files.
+const TOTAL_LIMIT: u64 = 8 << 30;
+const FILES_LIMIT: usize = 100_000;
+
+/// The name that the image has before it is unpacked.
+const IMAGE: &str = "image";
+
+/// The parts of one kernel, written to a directory that is not yet part of the store.
+pub struct Collection {
+    directory: PathBuf,
+    image: Option<PathBuf>,
+    config: Option<PathBuf>,
+    modules_version: Option<OsString>,
+    /// Each file's digest by its path below the directory.
+    digests: BTreeMap<PathBuf, [u8; 32]>,
+    bytes: u64,
+}
+
+impl Collection {
+    pub fn new(directory: &Path) -> Collection {
+        Collection {
+            directory: directory.to_owned(),
+            image: None,
+            config: None,
+            modules_version: None,
+            digests: BTreeMap::new(),
+            bytes: 0,
+        }
+    }
+
+    /// The kernel's image, as it came.
+    pub fn image_path(&self) -> Option<&Path> {
+        self.image.as_deref()
+    }
+
+    pub fn config_path(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// The VERSION of `lib/modules/VERSION`.
+    pub fn modules_version(&self) -> Option<&OsString> {
+        self.modules_version.as_ref()
+    }
+
+    /// A digest over all parts: paths and contents.
+    pub fn identity(&self) -> String {
+        let mut digest = Sha256::new();
+        for (path, content) in &self.digests {
+            let path = path.as_os_str().as_bytes();
+            digest.update((path.len() as u64).to_le_bytes());
+            digest.update(path);
+            digest.update(content);
+        }
+        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Takes the kernel's image.
+    pub fn image(&mut self, content: impl Read) -> Result<(), Error> {
+        if self.image.is_some() {
+            return Err(Error::Twice("kernel image"));
+        }
+        let path = self.write(Path::new(IMAGE), Bounded::new(content, VMLINUX_LIMIT, "the kernel image"))?;
+        self.image = Some(path);
+        Ok(())
+    }
+
+    /// Takes the kernel's configuration.
+    pub fn config(&mut self, content: impl Read) -> Result<(), Error> {
+        if self.config.is_some() {
+            return Err(Error::Twice("kernel configuration"));
+        }
+        let path = self.write(Path::new(CONFIG), Bounded::new(content, CONFIG_LIMIT, "the configuration"))?;
+        self.config = Some(path);
+        Ok(())
+    }
+
+    /// Takes one file of `lib/modules/VERSION`; `path` is relative to that.
+    pub fn module_file(&mut self, version: &Path, path: &Path, content: impl Read) -> Result<(), Error> {
+        let version = version.as_os_str();
+        match &self.modules_version {
+            None => self.modules_version = Some(version.to_owned()),
+            Some(known) if known == version => {}
+            Some(known) => {
+                return Err(Error::Versions {
+                    known: known.to_string_lossy().into_owned(),
+                    found: version.to_string_lossy().into_owned(),
+                });
+            }
+        }
+        let content = Bounded::new(content, MODULE_LIMIT, "a file of the modules");
+        self.write(&Path::new(MODULES).join(path), content)?;
+        Ok(())
+    }
+
+    fn write(&mut self, path: &Path, mut content: impl Read) -> Result<PathBuf, Error> {
+        // What calls this has checked names already; nothing may be written elsewhere in any case.
+        if !path.components().all(|component| matches!(component, Component::Normal(_))) {
+            return Err(Error::Hostile(format!("the name {}", path.display())));
+        }
+        if self.digests.len() >= FILES_LIMIT {
+            return Err(Error::Limit("the number of files", FILES_LIMIT.to_string()));
+        }
+        let target = self.directory.join(path);
+        let failed = |cause: io::Error| Error::Store { path: path.to_owned(), cause };
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(failed)?;
+        }
+        let mut file = File::create_new(&target).map_err(failed)?;
+        let mut digest = Sha256::new();
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let read = match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Error::Read(error)),
+            };
+            self.bytes += read as u64;
+            if self.bytes > TOTAL_LIMIT {
+                return Err(Error::Limit("the kernel with its modules", "8 GiB".into()));
+            }
+            digest.update(&buffer[..read]);
+            file.write_all(&buffer[..read]).map_err(failed)?;
+        }
+        self.digests.insert(path.to_owned(), digest.finalize().into());
+        Ok(target)
+    }
+}

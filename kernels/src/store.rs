@@ -1,0 +1,324 @@
+//! The kernels that vmrun keeps: `kernels/NAME/{kernel.json, vmlinux, config, modules/, archives/}`.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::ability::{Abilities, knowledge};
+use crate::bounded::Bounded;
+use crate::config::{ConfigSource, KernelConfig};
+use crate::feature::{EMULATED_HOST, Feature, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
+use crate::image::{self, Facts};
+use crate::kernel::{DESCRIPTION, Description, Kernel, MODULES, VMLINUX};
+use crate::modules::{self, ModuleTree};
+use crate::source::{self, Collection};
+use crate::staging::{self, Staging, StoreLock};
+
+/// Names the default kernel.
+const DEFAULT: &str = ".default";
+const DESCRIPTION_LIMIT: u64 = 1 << 20;
+const LONGEST_NAME: usize = 128;
+
+/// What a kernel needs beside its own image before user space runs, in bytes. With Debian's 6.1
+/// (whose image ends at 62 MiB) that makes 128 MiB, the least in which it was seen to start.
+const MEMORY_BESIDE_IMAGE: u64 = 64 << 20;
+const MEMORY_STEP: u64 = 16 << 20;
+
+/// Why something could not be done with the stored kernels. Each is one line for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot use {} as the store of kernels: {cause}", path.display())]
+    Open { path: PathBuf, #[source] cause: io::Error },
+    #[error("cannot write {}: {cause}", path.display())]
+    Write { path: PathBuf, #[source] cause: io::Error },
+    #[error("cannot read {}: {cause}", path.display())]
+    Read { path: PathBuf, #[source] cause: io::Error },
+    #[error("cannot take a kernel from {}: {cause}", path.display())]
+    Source { path: PathBuf, #[source] cause: source::Error },
+    #[error("cannot take a kernel from {sources}: {cause}")]
+    Image { sources: String, #[source] cause: image::Error },
+    #[error(
+        "there are modules in {sources}, but no kernel: add the package that has boot/vmlinuz-{version} \
+         (for Ubuntu, linux-image-…) in the same command"
+    )]
+    NoImage { sources: String, version: String },
+    #[error("there is no kernel in {sources}")]
+    Empty { sources: String },
+    #[error("the kernel is version {kernel}, but its modules are for {modules}")]
+    Versions { kernel: String, modules: String },
+    #[error("the kernel {version} from {sources} has no modules, and needs them: {missing} (for Ubuntu, add \
+             linux-modules-{version} in the same command)")]
+    NoModules { sources: String, version: String, missing: String },
+    #[error(
+        "{0:?} cannot be a kernel's name: letters, digits, and inside it the signs . _ + - make one, at most \
+         {LONGEST_NAME} of them"
+    )]
+    Name(String),
+    #[error("there is another kernel named {0} already: choose a name with --name, or remove it")]
+    Exists(String),
+    #[error("there is no kernel named {0}")]
+    NotFound(String),
+    #[error("there is no kernel yet: add one with vmrun kernel add")]
+    NoDefault,
+    #[error("the stored kernel {name} is damaged: {why}: remove it and add it again")]
+    Damaged { name: String, why: String },
+    #[error("the kernel {kernel} lacks {missing}, needed for {feature}")]
+    Lacks { kernel: String, feature: Feature, missing: String },
+    #[error("the kernel {kernel}: {cause}")]
+    Modules { kernel: String, #[source] cause: modules::Error },
+}
+
+/// What `add` is doing, for whoever shows progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step<'a> {
+    Reading(&'a Path),
+    Unpacking,
+    Examining,
+    Storing,
+}
+
+impl std::fmt::Display for Step<'_> {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Step::Reading(path) => write!(to, "reading {}", path.display()),
+            Step::Unpacking => to.write_str("unpacking the kernel"),
+            Step::Examining => to.write_str("looking at the modules"),
+            Step::Storing => to.write_str("storing"),
+        }
+    }
+}
+
+/// A directory of kernels.
+#[derive(Debug, Clone)]
+pub struct KernelStore {
+    directory: PathBuf,
+}
+
+impl KernelStore {
+    /// Opens the store in `directory`, which is made when missing.
+    pub fn open(directory: &Path) -> Result<KernelStore, Error> {
+        let failed = |cause| Error::Open { path: directory.to_owned(), cause };
+        fs::create_dir_all(directory).map_err(failed)?;
+        let directory = directory.canonicalize().map_err(failed)?;
+        Ok(KernelStore { directory })
+    }
+
+    /// Adds the one kernel that `sources` make up together: packages, a kernel image, a
+    /// configuration, directories. Without a name it gets its version's. The first kernel becomes
+    /// the default one. Adding the same kernel again changes nothing.
+    pub fn add(
+        &self,
+        sources: &[impl AsRef<Path>],
+        name: Option<&str>,
+        progress: &dyn Fn(Step<'_>),
+    ) -> Result<Kernel, Error> {
+        if let Some(name) = name {
+            check_name(name)?;
+        }
+        let staging =
+            Staging::new(&self.directory).map_err(|cause| Error::Open { path: self.directory.clone(), cause })?;
+        let mut collection = Collection::new(staging.path());
+        for source in sources {
+            let source = source.as_ref();
+            progress(Step::Reading(source));
+            source::collect(source, &mut collection)
+                .map_err(|cause| Error::Source { path: source.to_owned(), cause })?;
+        }
+        let description = describe(&collection, staging.path(), &shown(sources), progress)?;
+        let name = name.unwrap_or(&description.version).to_owned();
+        check_name(&name)?;
+        prepare_archives(&name, staging.path(), &description)?;
+        progress(Step::Storing);
+        self.publish(staging, &name, description)
+    }
+
+    /// Every stored kernel, by name.
+    pub fn list(&self) -> Result<Vec<Kernel>, Error> {
+        let failed = |cause| Error::Read { path: self.directory.clone(), cause };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            names.extend(name.to_str().filter(|name| check_name(name).is_ok()).map(str::to_owned));
+        }
+        names.sort();
+        names.iter().map(|name| self.get(name)).filter(|kernel| !matches!(kernel, Err(Error::NotFound(_)))).collect()
+    }
+
+    /// The kernel of that name.
+    pub fn get(&self, name: &str) -> Result<Kernel, Error> {
+        check_name(name).map_err(|_| Error::NotFound(name.into()))?;
+        let directory = self.directory.join(name);
+        let path = directory.join(DESCRIPTION);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::NotFound(name.into())),
+            Err(cause) => return Err(Error::Read { path, cause }),
+        };
+        let mut text = String::new();
+        Bounded::new(file, DESCRIPTION_LIMIT, "the description")
+            .read_to_string(&mut text)
+            .map_err(|cause| Error::Read { path, cause })?;
+        let description = serde_json::from_str(&text)
+            .map_err(|error| Error::Damaged { name: name.into(), why: error.to_string() })?;
+        Ok(Kernel::new(name, directory, description))
+    }
+
+    /// Removes a kernel. Machines that run it go on; when it was the default, there is none then.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        let lock = self.lock()?;
+        check_name(name).map_err(|_| Error::NotFound(name.into()))?;
+        let directory = self.directory.join(name);
+        if !directory.exists() {
+            return Err(Error::NotFound(name.into()));
+        }
+        staging::remove(&self.directory, &directory, &lock)
+            .map_err(|cause| Error::Write { path: directory, cause })?;
+        if self.default_name()?.as_deref() == Some(name) {
+            let path = self.directory.join(DEFAULT);
+            fs::remove_file(&path).map_err(|cause| Error::Write { path, cause })?;
+        }
+        Ok(())
+    }
+
+    /// Makes a stored kernel the one that machines get when nobody names one.
+    pub fn set_default(&self, name: &str) -> Result<(), Error> {
+        let lock = self.lock()?;
+        self.get(name)?;
+        self.write_default(name, &lock)
+    }
+
+    /// The kernel that machines get when nobody names one.
+    pub fn default_kernel(&self) -> Result<Kernel, Error> {
+        self.get(&self.default_name()?.ok_or(Error::NoDefault)?)
+    }
+
+    /// The default kernel's name, when there is one.
+    pub fn default_name(&self) -> Result<Option<String>, Error> {
+        let path = self.directory.join(DEFAULT);
+        match fs::read_to_string(&path) {
+            Ok(name) => Ok(Some(name.trim_end().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(Error::Read { path, cause }),
+        }
+    }
+
+    fn publish(&self, staging: Staging, name: &str, description: Description) -> Result<Kernel, Error> {
+        let lock = self.lock()?;
+        match self.get(name) {
+            Ok(known) if known.identity == description.identity => return Ok(known),
+            Ok(_) => return Err(Error::Exists(name.into())),
+            Err(Error::NotFound(_)) => {}
+            Err(other) => return Err(other),
+        }
+        let directory = self.directory.join(name);
+        staging
+            .publish(&lock, &directory)
+            .map_err(|cause| Error::Write { path: directory.clone(), cause })?;
+        if self.default_name()?.is_none() {
+            self.write_default(name, &lock)?;
+        }
+        Ok(Kernel::new(name, directory, description))
+    }
+
+    fn write_default(&self, name: &str, _lock: &StoreLock) -> Result<(), Error> {
+        let path = self.directory.join(DEFAULT);
+        crate::kernel::write_whole(&path, name.as_bytes()).map_err(|cause| Error::Write { path, cause })
+    }
+
+    fn lock(&self) -> Result<StoreLock, Error> {
+        StoreLock::acquire(&self.directory).map_err(|cause| Error::Open { path: self.directory.clone(), cause })
+    }
+}
+
+/// Unpacks the collected kernel and works out what it is; leaves the description in `directory`.
+fn describe(
+    collection: &Collection,
+    directory: &Path,
+    sources: &str,
+    progress: &dyn Fn(Step<'_>),
+) -> Result<Description, Error> {
+    let version = collection.modules_version().map(|version| version.to_string_lossy().into_owned());
+    let Some(image) = collection.image_path() else {
+        return Err(match version {
+            Some(version) => Error::NoImage { sources: sources.into(), version },
+            None => Error::Empty { sources: sources.into() },
+        });
+    };
+    progress(Step::Unpacking);
+    let (facts, embedded) = unpack(image, directory, sources)?;
+    if let Some(modules) = version.filter(|modules| *modules != facts.version) {
+        return Err(Error::Versions { kernel: facts.version, modules });
+    }
+
+    progress(Step::Examining);
+    let (config, source) = configuration(collection, embedded)?;
+    let tree = ModuleTree::open(&directory.join(MODULES))
+        .map_err(|cause| Error::Modules { kernel: facts.version.clone(), cause })?;
+    let description = Description {
+        minimum_memory: (facts.memory_end + MEMORY_BESIDE_IMAGE).next_multiple_of(MEMORY_STEP),
+        version: facts.version,
+        config_source: knowledge(source, &tree),
+        modules: tree.len(),
+        abilities: Abilities::find(config.as_ref(), &tree),
+        identity: collection.identity(),
+    };
+    let path = directory.join(DESCRIPTION);
+    let text = serde_json::to_vec_pretty(&description).map_err(io::Error::from);
+    text.and_then(|text| fs::write(&path, text)).map_err(|cause| Error::Write { path, cause })?;
+    Ok(description)
+}
+
+fn unpack(image: &Path, directory: &Path, sources: &str) -> Result<(Facts, Option<Vec<u8>>), Error> {
+    let failed = |cause| Error::Image { sources: sources.into(), cause };
+    let path = directory.join(VMLINUX);
+    let mut options = File::options();
+    let mut vmlinux = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .map_err(|cause| Error::Write { path, cause })?;
+    let packed = File::open(image).map_err(|cause| failed(cause.into()))?;
+    let facts = image::unpack(&packed, &mut vmlinux).map_err(failed)?;
+    let embedded = image::embedded_config(&vmlinux).map_err(failed)?;
+    fs::remove_file(image).map_err(|cause| failed(cause.into()))?;
+    Ok((facts, embedded))
+}
+
+fn configuration(
+    collection: &Collection,
+    embedded: Option<Vec<u8>>,
+) -> Result<(Option<KernelConfig>, Option<ConfigSource>), Error> {
+    let (text, source) = match (collection.config_path(), embedded) {
+        (Some(path), _) => {
+            let text = fs::read(path).map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
+            (text, ConfigSource::File)
+        }
+        (None, Some(text)) => (text, ConfigSource::Embedded),
+        (None, None) => return Ok((None, None)),
+    };
+    Ok((Some(KernelConfig::parse(&String::from_utf8_lossy(&text))), Some(source)))
+}
+
+/// Makes the archives that machines of the usual kinds will ask for, so that no start waits for them.
+fn prepare_archives(name: &str, directory: &Path, description: &Description) -> Result<(), Error> {
+    let kernel = Kernel::new(name, directory.to_owned(), description.clone());
+    for needs in [MACHINE_WITH_PMEM, MACHINE_WITH_BLOCK, EMULATED_HOST] {
+        if description.abilities.usable(needs) {
+            kernel.modules_archive(needs)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let fits = name.len() <= LONGEST_NAME
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-~".contains(&byte));
+    if fits { Ok(()) } else { Err(Error::Name(name.into())) }
+}
+
+fn shown(sources: &[impl AsRef<Path>]) -> String {
+    let shown: Vec<_> = sources.iter().map(|source| source.as_ref().display().to_string()).collect();
+    shown.join(" and ")
+}
