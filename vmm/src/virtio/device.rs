@@ -6,6 +6,7 @@ use std::sync::Arc;
 use virtio_queue::Queue;
 use vmm_sys_util::eventfd::EventFd;
 
+use super::ring::Ring;
 use super::{GuestRam, Interrupt};
 
 /// Why a device could not be built or brought up.
@@ -35,6 +36,16 @@ pub struct Activation {
     pub interrupt: Arc<Interrupt>,
     /// The feature bits that both sides agreed on.
     pub features: u64,
+}
+
+impl Activation {
+    /// The queues as rings to serve, for a device of `N` queues.
+    pub fn rings<const N: usize>(&mut self, kind: u32) -> Result<[Ring; N], Error> {
+        let new_ring = |queue| Ring::new(queue, self.interrupt.clone());
+        let rings: Vec<Ring> = self.queues.drain(..).map(new_ring).collect();
+        let ready = rings.len();
+        rings.try_into().map_err(|_| Error::QueuesMissing { kind, needed: N, ready })
+    }
 }
 
 /// A virtio device without its transport.
@@ -71,6 +82,12 @@ pub trait VirtioDevice: Send {
 
     /// [`event_fd`](Self::event_fd) is readable.
     fn events_ready(&mut self) {}
+
+    /// Whether something that the guest has handed over is still on its way out of the monitor. A guest that powers
+    /// off is gone at once; the event loop goes on until its devices have nothing pending.
+    fn pending(&mut self) -> bool {
+        false
+    }
 
     /// Gives up the queues and returns to the state before activation. Must be idempotent.
     fn reset(&mut self);

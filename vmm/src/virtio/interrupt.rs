@@ -16,6 +16,7 @@ pub struct Interrupt {
     irqfd: EventFd,
     status: AtomicU32,
     needs_reset: AtomicBool,
+    generation: AtomicU32,
 }
 
 impl Interrupt {
@@ -24,6 +25,7 @@ impl Interrupt {
             irqfd: EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?,
             status: AtomicU32::new(0),
             needs_reset: AtomicBool::new(false),
+            generation: AtomicU32::new(0),
         })
     }
 
@@ -39,6 +41,7 @@ impl Interrupt {
 
     /// Tells the driver that the configuration space changed.
     pub fn configuration_changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
         self.raise(CONFIGURATION);
     }
 
@@ -51,6 +54,11 @@ impl Interrupt {
     /// Whether [`needs_reset`](Self::needs_reset) was called since the last [`clear`](Self::clear).
     pub fn reset_needed(&self) -> bool {
         self.needs_reset.load(Ordering::Acquire)
+    }
+
+    /// The ConfigGeneration register: another value after each change of the configuration space.
+    pub fn configuration_generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// The InterruptStatus register.

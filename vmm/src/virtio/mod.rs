@@ -6,11 +6,36 @@
 //! it enters: registers in [`mmio`], queues and descriptor chains in [`ring`] and [`chain`]. A device only sees
 //! slices of guest memory that exist.
 
+pub mod block;
+pub mod chain;
 pub mod device;
 pub mod interrupt;
+pub mod mmio;
+pub mod pmem;
+pub mod ring;
+pub mod rng;
+mod transfer;
 
 pub use device::{Activation, VirtioDevice};
 pub use interrupt::Interrupt;
+pub use mmio::MmioTransport;
 
 /// The guest's RAM, as devices see it.
 pub type GuestRam = vm_memory::GuestMemoryMmap<()>;
+
+/// Feature bits that every device here offers.
+pub(crate) const COMMON_FEATURES: u64 = 1 << virtio_bindings::virtio_config::VIRTIO_F_VERSION_1
+    | 1 << virtio_bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC
+    | 1 << virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
+
+/// Copies what `data` at `offset` covers of the configuration space `config`; zeroes past its end.
+pub(crate) fn read_config_bytes(config: &[u8], offset: u64, data: &mut [u8]) {
+    data.fill(0);
+    let rest = usize::try_from(offset).ok().and_then(|offset| config.get(offset..)).unwrap_or_default();
+    for (to, from) in data.iter_mut().zip(rest) {
+        *to = *from;
+    }
+}
+
+#[cfg(any(test, feature = "mock-driver"))]
+pub mod mock_driver;

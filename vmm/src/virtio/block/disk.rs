@@ -1,0 +1,166 @@
+//! What a block device reads and writes: files laid end to end.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use crate::virtio::chain::Buffers;
+use crate::virtio::transfer;
+
+/// Bytes of a sector, the unit of a block device's addresses and of its capacity.
+pub const SECTOR: u64 = 512;
+/// Every part of a disk is a multiple of this many bytes: a page, and the block of the file systems on it.
+pub const PART_ALIGNMENT: u64 = 4096;
+
+/// Why a disk could not be made of its files.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("a disk needs at least one part")]
+    Empty,
+    #[error("disk part {part} is {length} bytes long, not a multiple of 4096")]
+    PartLength { part: usize, length: u64 },
+    #[error("the disk's parts sum up to more than a disk can have")]
+    TooLong,
+    #[error("a writable disk has one part, not {0}")]
+    WritableParts(usize),
+    #[error("cannot read the size of disk part {part}")]
+    Size { part: usize, source: io::Error },
+}
+
+/// A file of which the disk shows `length` bytes, zeroes where the file has ended.
+#[derive(Debug)]
+pub struct Part {
+    pub file: File,
+    pub length: u64,
+}
+
+/// Parts one after another. A request's range is checked by the device before it comes here.
+#[derive(Debug)]
+pub struct Disk {
+    parts: Vec<PlacedPart>,
+    length: u64,
+    writable: bool,
+}
+
+#[derive(Debug)]
+struct PlacedPart {
+    file: File,
+    start: u64,
+    end: u64,
+}
+
+impl Disk {
+    /// A disk that is only ever read.
+    pub fn read_only(parts: Vec<Part>) -> Result<Self, Error> {
+        Self::new(parts, false)
+    }
+
+    /// A disk on one file, which grows to `length` as it is written.
+    pub fn writable(part: Part) -> Result<Self, Error> {
+        Self::new(vec![part], true)
+    }
+
+    fn new(parts: Vec<Part>, writable: bool) -> Result<Self, Error> {
+        let length = check_parts(&parts)?;
+        let mut start = 0;
+        let place = |part: Part| {
+            let placed = PlacedPart { file: part.file, start, end: start + part.length };
+            start = placed.end;
+            placed
+        };
+        Ok(Self { parts: parts.into_iter().map(place).collect(), length, writable })
+    }
+
+    /// Bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Fills `buffers` from `offset` on; zeroes past the end of a part's file.
+    pub fn read(&self, buffers: &Buffers, offset: u64) -> io::Result<()> {
+        let mut rest = buffers.clone();
+        let mut offset = offset;
+        let first = self.parts.partition_point(|part| part.end <= offset);
+        for part in &self.parts[first..] {
+            if rest.is_empty() {
+                break;
+            }
+            let wanted = (part.end - offset).min(rest.len() as u64);
+            let (here, after) = split(&rest, wanted)?;
+            let read = transfer::read_at(part.file.as_fd(), &here, offset - part.start)?;
+            split(&here, read as u64)?.1.fill_with_zeroes();
+            offset += wanted;
+            rest = after;
+        }
+        if rest.is_empty() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// Writes `buffers` from `offset` on.
+    pub fn write(&self, buffers: &Buffers, offset: u64) -> io::Result<()> {
+        transfer::write_at(self.written()?.as_fd(), buffers, offset)
+    }
+
+    /// Makes what was written so far outlast a crash of the host.
+    pub fn flush(&self) -> io::Result<()> {
+        self.written()?.sync_data()
+    }
+
+    /// Makes `length` bytes read as zeroes and lets go of their space.
+    pub fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.allocate(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, offset, length)
+    }
+
+    /// Makes `length` bytes read as zeroes; keeps their space where the file system can.
+    pub fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
+        match self.allocate(libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE, offset, length) {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => self.discard(offset, length),
+            done => done,
+        }
+    }
+
+    fn allocate(&self, mode: i32, offset: u64, length: u64) -> io::Result<()> {
+        if length == 0 {
+            return Ok(());
+        }
+        // SAFETY: takes no pointers. Offset and length are inside of a disk, whose length fits an i64.
+        let done =
+            unsafe { libc::fallocate64(self.written()?.as_raw_fd(), mode, offset as i64, length as i64) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    fn written(&self) -> io::Result<&File> {
+        match (&self.parts[..], self.writable) {
+            ([part], true) => Ok(&part.file),
+            _ => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+        }
+    }
+}
+
+/// Checks what a guest is to be shown; the disk's length in bytes.
+pub fn check_parts(parts: &[Part]) -> Result<u64, Error> {
+    if parts.is_empty() {
+        return Err(Error::Empty);
+    }
+    let mut length = 0_u64;
+    for (part, Part { length: part_length, .. }) in parts.iter().enumerate() {
+        if !part_length.is_multiple_of(PART_ALIGNMENT) {
+            return Err(Error::PartLength { part, length: *part_length });
+        }
+        length =
+            length.checked_add(*part_length).filter(|&sum| sum <= i64::MAX as u64).ok_or(Error::TooLong)?;
+    }
+    Ok(length)
+}
+
+fn split<'m>(buffers: &Buffers<'m>, count: u64) -> io::Result<(Buffers<'m>, Buffers<'m>)> {
+    let count = usize::try_from(count).ok();
+    count.and_then(|count| buffers.split_at(count)).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+#[cfg(test)]
+#[path = "disk_test.rs"]
+mod tests;

@@ -1,0 +1,129 @@
+//! A queue in use: chains out, used buffers back, and neither side woken more often than it needs.
+
+use std::sync::Arc;
+
+use virtio_queue::{Queue, QueueOwnedT, QueueT};
+use vmm_sys_util::eventfd::EventFd;
+
+use super::chain::Chain;
+use super::device::ActiveQueue;
+use super::{GuestRam, Interrupt};
+
+/// Bytes after which a device lets the others have a turn, however much its driver still has for it.
+const BYTES_PER_TURN: usize = 32 << 20;
+
+/// One queue of an active device.
+///
+/// A driver that breaks the ring itself (an impossible index, a head outside of the table) is told by
+/// DEVICE_NEEDS_RESET, and the ring yields nothing more. A chain that is broken by itself is yielded empty.
+pub struct Ring {
+    queue: Queue,
+    kick: Arc<EventFd>,
+    interrupt: Arc<Interrupt>,
+    /// Chains were completed that the driver has not been told of.
+    unannounced: bool,
+    broken: bool,
+}
+
+impl Ring {
+    pub fn new(active: ActiveQueue, interrupt: Arc<Interrupt>) -> Self {
+        Self { queue: active.queue, kick: active.kick, interrupt, unannounced: false, broken: false }
+    }
+
+    /// Answers every available chain with `serve`, which returns how many bytes it wrote to it.
+    ///
+    /// Takes a bounded turn: a driver that keeps refilling the ring is continued at the next event.
+    pub fn serve_all(&mut self, memory: &GuestRam, mut serve: impl FnMut(&Chain) -> u32) {
+        let (mut chains, mut bytes) = (0, 0);
+        self.suppress_kicks(memory);
+        loop {
+            if let Some(chain) = self.pop(memory) {
+                let written = serve(&chain);
+                self.complete(memory, chain.head, written);
+                bytes += chain.len();
+            } else if !self.expect_kicks(memory) {
+                break;
+            }
+            chains += 1;
+            if chains >= self.queue.size() || bytes >= BYTES_PER_TURN {
+                self.continue_later();
+                break;
+            }
+        }
+        self.notify_driver(memory);
+    }
+
+    /// The next available chain.
+    pub fn pop<'m>(&mut self, memory: &'m GuestRam) -> Option<Chain<'m>> {
+        if self.broken {
+            return None;
+        }
+        let next = match self.queue.iter(memory) {
+            Ok(mut available) => available.next(),
+            Err(_) => {
+                self.give_up();
+                None
+            }
+        };
+        next.map(|descriptors| Chain::collect(descriptors, memory))
+    }
+
+    /// Makes the chain popped last available again.
+    pub fn put_back(&mut self) {
+        self.queue.go_to_previous_position();
+    }
+
+    /// Returns a chain to the driver, `written` bytes of its writable buffers being filled.
+    pub fn complete(&mut self, memory: &GuestRam, head: u16, written: u32) {
+        match self.queue.add_used(memory, head, written) {
+            Ok(()) => self.unannounced = true,
+            Err(_) => self.give_up(),
+        }
+    }
+
+    /// Interrupts the driver if it asked to hear of what was completed since the last time.
+    pub fn notify_driver(&mut self, memory: &GuestRam) {
+        let unannounced = std::mem::take(&mut self.unannounced);
+        if unannounced && !self.broken && self.queue.needs_notification(memory).unwrap_or(true) {
+            self.interrupt.used_buffer();
+        }
+    }
+
+    /// While a device works through the ring it does not need to be told of more.
+    pub fn suppress_kicks(&mut self, memory: &GuestRam) {
+        if !self.broken && self.queue.disable_notification(memory).is_err() {
+            self.give_up();
+        }
+    }
+
+    /// Asks for an event at the next available chain; true when one came in the meantime, without an event.
+    pub fn expect_kicks(&mut self, memory: &GuestRam) -> bool {
+        if self.broken {
+            return false;
+        }
+        self.queue.enable_notification(memory).unwrap_or_else(|_| {
+            self.give_up();
+            false
+        })
+    }
+
+    /// Has the event loop call again, after the other devices' turn.
+    pub fn continue_later(&self) {
+        // The counter of an eventfd is at its limit after 2^64-2 writes; it is readable then too.
+        let _ = self.kick.write(1);
+    }
+
+    /// The largest number of chains that the driver can have available at once.
+    pub fn size(&self) -> u16 {
+        self.queue.size()
+    }
+
+    fn give_up(&mut self) {
+        self.broken = true;
+        self.interrupt.needs_reset();
+    }
+}
+
+#[cfg(test)]
+#[path = "ring_test.rs"]
+mod tests;
