@@ -17,6 +17,7 @@
 pub mod config;
 pub mod frame;
 pub mod message;
+pub mod port;
 
 pub use config::{
     CONFIG_PATH, Config, EmulatedHost, MODULES_DIR, Machine, Process, Role, RootfsDevice, Share, WindowSize,
