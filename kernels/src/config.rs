@@ -48,7 +48,8 @@ impl KernelConfig {
     pub fn parse(text: &str) -> KernelConfig {
         let mut options = HashMap::new();
         for line in text.lines() {
-            let Some((name, value)) = line.strip_prefix("CONFIG_").and_then(|line| line.split_once('=')) else {
+            let Some((name, value)) = line.strip_prefix("CONFIG_").and_then(|line| line.split_once('='))
+            else {
                 continue;
             };
             match value.trim() {

@@ -40,20 +40,10 @@ impl Archive {
     }
 
     fn add(&mut self, path: &str, mode: u32, links: u32, content: &[u8]) -> io::Result<()> {
-        let name = path.trim_start_matches('/');
-        let size = u32::try_from(content.len())
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("{path} exceeds 4 GiB")))?;
-        let inode = self.entries;
+        let header = header(path, self.entries, mode, links, content.len() as u64)?;
         self.entries += 1;
-        let fields = [inode, mode, 0, 0, links, 0, size, 0, 0, 0, 0, name.len() as u32 + 1, 0];
-        self.bytes.write_all(MAGIC)?;
-        for field in fields {
-            write!(self.bytes, "{field:08X}")?;
-        }
-        self.bytes.write_all(name.as_bytes())?;
-        self.bytes.push(0);
-        self.pad();
-        self.bytes.write_all(content)?;
+        self.bytes.extend_from_slice(&header);
+        self.bytes.extend_from_slice(content);
         self.pad();
         Ok(())
     }
@@ -61,6 +51,28 @@ impl Archive {
     fn pad(&mut self) {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }
+}
+
+/// What stands before a regular file's content. For a file that is too large to be copied into an
+/// [`Archive`]: this, the `size` bytes of its content, zeroes up to a multiple of 4 bytes, and any
+/// archive after it, make an archive too.
+pub fn file_header(path: &str, permissions: u32, size: u64) -> io::Result<Vec<u8>> {
+    header(path, 0, REGULAR | (permissions & 0o7777), 1, size)
+}
+
+fn header(path: &str, inode: u32, mode: u32, links: u32, size: u64) -> io::Result<Vec<u8>> {
+    let name = path.trim_start_matches('/');
+    let size = u32::try_from(size)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("{path} exceeds 4 GiB")))?;
+    let fields = [inode, mode, 0, 0, links, 0, size, 0, 0, 0, 0, name.len() as u32 + 1, 0];
+    let mut bytes = MAGIC.to_vec();
+    for field in fields {
+        write!(bytes, "{field:08X}")?;
+    }
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.push(0);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -90,6 +102,16 @@ mod tests {
         assert!(cpio.wait().unwrap().success());
         assert_eq!(std::fs::read(directory.path().join("modules/00-a.ko")).unwrap(), b"abcde");
         assert_eq!(std::fs::read(directory.path().join("init")).unwrap(), [7; 4096]);
+    }
+
+    #[test]
+    fn a_file_can_be_left_out_and_put_in_later() {
+        let mut whole = Archive::new();
+        whole.add_file("/init", 0o755, b"abcde").unwrap();
+        let mut parts = file_header("/init", 0o755, 5).unwrap();
+        parts.extend_from_slice(b"abcde\0\0\0");
+        parts.extend(Archive::new().finish().unwrap());
+        assert_eq!(parts, whole.finish().unwrap());
     }
 
     #[test]

@@ -28,31 +28,16 @@ pub enum Feature {
 }
 
 /// What a machine needs whose rootfs is mapped (virtio-pmem, DAX).
-pub const MACHINE_WITH_PMEM: &[Feature] = &[
-    Feature::VirtioMmioAcpi,
-    Feature::VirtioPmemDax,
-    Feature::Erofs,
-    Feature::Overlayfs,
-    Feature::Vsock,
-];
+pub const MACHINE_WITH_PMEM: &[Feature] =
+    &[Feature::VirtioMmioAcpi, Feature::VirtioPmemDax, Feature::Erofs, Feature::Overlayfs, Feature::Vsock];
 
 /// What a machine needs whose rootfs is a disk (virtio-blk).
-pub const MACHINE_WITH_BLOCK: &[Feature] = &[
-    Feature::VirtioMmioAcpi,
-    Feature::VirtioBlk,
-    Feature::Erofs,
-    Feature::Overlayfs,
-    Feature::Vsock,
-];
+pub const MACHINE_WITH_BLOCK: &[Feature] =
+    &[Feature::VirtioMmioAcpi, Feature::VirtioBlk, Feature::Erofs, Feature::Overlayfs, Feature::Vsock];
 
 /// What the emulated host of `vmrun emulate` needs.
-pub const EMULATED_HOST: &[Feature] = &[
-    Feature::VirtioPci,
-    Feature::VirtioConsole,
-    Feature::NineP,
-    Feature::Overlayfs,
-    Feature::KvmAmd,
-];
+pub const EMULATED_HOST: &[Feature] =
+    &[Feature::VirtioPci, Feature::VirtioConsole, Feature::NineP, Feature::Overlayfs, Feature::KvmAmd];
 
 /// One option of a kernel's configuration that a feature rests on.
 pub(crate) struct KernelOption {
@@ -114,12 +99,7 @@ impl Feature {
             Feature::Ext4 => const { &[module("EXT4_FS", "ext4")] },
             Feature::Overlayfs => const { &[module("OVERLAY_FS", "overlay")] },
             Feature::Vsock => {
-                const {
-                    &[
-                        module("VSOCKETS", "vsock"),
-                        module("VIRTIO_VSOCKETS", "vmw_vsock_virtio_transport"),
-                    ]
-                }
+                const { &[module("VSOCKETS", "vsock"), module("VIRTIO_VSOCKETS", "vmw_vsock_virtio_transport")] }
             }
             Feature::VirtioRng => {
                 const { &[module("HW_RANDOM", "rng_core"), module("HW_RANDOM_VIRTIO", "virtio_rng")] }

@@ -106,7 +106,9 @@ impl<R: BufRead> Read for Decoder<R> {
 }
 
 fn verify(data: &[u8], adler: Option<u32>, crc: Option<u32>) -> io::Result<()> {
-    if adler.is_some_and(|expected| adler32(data) != expected) || crc.is_some_and(|expected| crc32(data) != expected) {
+    if adler.is_some_and(|expected| adler32(data) != expected)
+        || crc.is_some_and(|expected| crc32(data) != expected)
+    {
         return Err(invalid("an lzop block's checksum is wrong"));
     }
     Ok(())

@@ -28,15 +28,35 @@ const MEMORY_STEP: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot use {} as the store of kernels: {cause}", path.display())]
-    Open { path: PathBuf, #[source] cause: io::Error },
+    Open {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
     #[error("cannot write {}: {cause}", path.display())]
-    Write { path: PathBuf, #[source] cause: io::Error },
+    Write {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
     #[error("cannot read {}: {cause}", path.display())]
-    Read { path: PathBuf, #[source] cause: io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
     #[error("cannot take a kernel from {}: {cause}", path.display())]
-    Source { path: PathBuf, #[source] cause: source::Error },
+    Source {
+        path: PathBuf,
+        #[source]
+        cause: source::Error,
+    },
     #[error("cannot take a kernel from {sources}: {cause}")]
-    Image { sources: String, #[source] cause: image::Error },
+    Image {
+        sources: String,
+        #[source]
+        cause: image::Error,
+    },
     #[error(
         "there are modules in {sources}, but no kernel: add the package that has boot/vmlinuz-{version} \
          (for Ubuntu, linux-image-…) in the same command"
@@ -46,8 +66,10 @@ pub enum Error {
     Empty { sources: String },
     #[error("the kernel is version {kernel}, but its modules are for {modules}")]
     Versions { kernel: String, modules: String },
-    #[error("the kernel {version} from {sources} has no modules, and needs them: {missing} (for Ubuntu, add \
-             linux-modules-{version} in the same command)")]
+    #[error(
+        "the kernel {version} from {sources} has no modules, and needs them: {missing} (for Ubuntu, add \
+             linux-modules-{version} in the same command)"
+    )]
     NoModules { sources: String, version: String, missing: String },
     #[error(
         "{0:?} cannot be a kernel's name: letters, digits, and inside it the signs . _ + - make one, at most \
@@ -65,7 +87,11 @@ pub enum Error {
     #[error("the kernel {kernel} lacks {missing}, needed for {feature}")]
     Lacks { kernel: String, feature: Feature, missing: String },
     #[error("the kernel {kernel}: {cause}")]
-    Modules { kernel: String, #[source] cause: modules::Error },
+    Modules {
+        kernel: String,
+        #[source]
+        cause: modules::Error,
+    },
 }
 
 /// What `add` is doing, for whoever shows progress.
@@ -115,8 +141,8 @@ impl KernelStore {
         if let Some(name) = name {
             check_name(name)?;
         }
-        let staging =
-            Staging::new(&self.directory).map_err(|cause| Error::Open { path: self.directory.clone(), cause })?;
+        let staging = Staging::new(&self.directory)
+            .map_err(|cause| Error::Open { path: self.directory.clone(), cause })?;
         let mut collection = Collection::new(staging.path());
         for source in sources {
             let source = source.as_ref();
@@ -141,7 +167,11 @@ impl KernelStore {
             names.extend(name.to_str().filter(|name| check_name(name).is_ok()).map(str::to_owned));
         }
         names.sort();
-        names.iter().map(|name| self.get(name)).filter(|kernel| !matches!(kernel, Err(Error::NotFound(_)))).collect()
+        names
+            .iter()
+            .map(|name| self.get(name))
+            .filter(|kernel| !matches!(kernel, Err(Error::NotFound(_))))
+            .collect()
     }
 
     /// The kernel of that name.
@@ -151,7 +181,9 @@ impl KernelStore {
         let path = directory.join(DESCRIPTION);
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::NotFound(name.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NotFound(name.into()));
+            }
             Err(cause) => return Err(Error::Read { path, cause }),
         };
         let mut text = String::new();
@@ -226,7 +258,8 @@ impl KernelStore {
     }
 
     fn lock(&self) -> Result<StoreLock, Error> {
-        StoreLock::acquire(&self.directory).map_err(|cause| Error::Open { path: self.directory.clone(), cause })
+        StoreLock::acquire(&self.directory)
+            .map_err(|cause| Error::Open { path: self.directory.clone(), cause })
     }
 }
 

@@ -106,7 +106,8 @@ fn recognise(start: &[u8]) -> Result<Form, Error> {
 fn portable_executable(start: &[u8]) -> Error {
     let field = |at: usize, length: usize| start.get(at..at.checked_add(length)?);
     let offset = field(0x3c, 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
-    let machine = field(offset as usize + 4, 2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_le_bytes);
+    let machine =
+        field(offset as usize + 4, 2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_le_bytes);
     match machine {
         Some(0xaa64) => Error::OtherArchitecture("arm64".into()),
         Some(0x01c0 | 0x01c2 | 0x01c4) => Error::OtherArchitecture("arm".into()),

@@ -27,7 +27,11 @@ pub enum Error {
     #[error("the module {} is damaged: {why}", path.display())]
     Damaged { path: PathBuf, why: String },
     #[error("cannot read {}: {cause}", path.display())]
-    Read { path: PathBuf, #[source] cause: io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ impl ModuleInfo {
         let section = section(module).map_err(|error| error.to_string())?;
         let mut info = ModuleInfo::default();
         for record in section.split(|byte| *byte == 0) {
-            let Some((key, value)) = std::str::from_utf8(record).ok().and_then(|record| record.split_once('='))
+            let Some((key, value)) =
+                std::str::from_utf8(record).ok().and_then(|record| record.split_once('='))
             else {
                 continue;
             };

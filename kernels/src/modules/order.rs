@@ -58,7 +58,9 @@ impl Order<'_> {
     fn place_wanted(&mut self, wanted: &str) -> Result<(), Error> {
         let provider = if self.tree.has(wanted) {
             wanted.to_owned()
-        } else if self.tree.built_in_provides(wanted) || self.tree.built_in_provides(&format!("crypto-{wanted}")) {
+        } else if self.tree.built_in_provides(wanted)
+            || self.tree.built_in_provides(&format!("crypto-{wanted}"))
+        {
             return Ok(());
         } else {
             match self.tree.crypto_providers(wanted)?.into_iter().next() {

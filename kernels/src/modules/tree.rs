@@ -37,7 +37,8 @@ impl ModuleTree {
             }
         }
         for record in read_list(&directory.join("modules.builtin.modinfo"))?.split(|byte| *byte == 0) {
-            let Some((key, value)) = std::str::from_utf8(record).ok().and_then(|record| record.split_once('='))
+            let Some((key, value)) =
+                std::str::from_utf8(record).ok().and_then(|record| record.split_once('='))
             else {
                 continue;
             };

@@ -23,7 +23,11 @@ pub enum Error {
     #[error("cannot read it: {0}")]
     Read(#[source] io::Error),
     #[error("cannot store {}: {cause}", path.display())]
-    Store { path: PathBuf, #[source] cause: io::Error },
+    Store {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
     #[error("a damaged Debian package: {0}")]
     Package(String),
     #[error("a hostile Debian package: {0}")]
