@@ -83,9 +83,10 @@ pub trait VirtioDevice: Send {
     /// [`event_fd`](Self::event_fd) is readable.
     fn events_ready(&mut self) {}
 
-    /// Whether something that the guest has handed over is still on its way out of the monitor. A guest that powers
-    /// off is gone at once; the event loop goes on until its devices have nothing pending.
-    fn pending(&mut self) -> bool {
+    /// The guest has ended: serves what it left in the queues. True while something of it is still on its way out of
+    /// the monitor; the event loop then goes on and asks again. (A guest that powers off does not wait for the bytes
+    /// that it has just sent to be read.)
+    fn drain(&mut self) -> bool {
         false
     }
 

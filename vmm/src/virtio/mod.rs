@@ -15,6 +15,7 @@ pub mod pmem;
 pub mod ring;
 pub mod rng;
 mod transfer;
+pub mod vsock;
 
 pub use device::{Activation, VirtioDevice};
 pub use interrupt::Interrupt;
