@@ -1,1 +1,53 @@
+//! The monitor: one process that runs one virtual machine on KVM.
+//!
+//! A [`MachineSpec`] says what the machine is; [`Machine::new`] builds it, and [`Machine::run`] locks this process in
+//! and runs the guest to its end. The monitor knows nothing of images or of what runs in the guest.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use vmm::{EventFd, Firmware, Machine, MachineSpec, Observer};
+//!
+//! struct Console;
+//! impl Observer for Console {
+//!     fn stamp(&self, _byte: u8) {}
+//!     fn serial(&self, bytes: &[u8]) {
+//!         print!("{}", String::from_utf8_lossy(bytes));
+//!     }
+//! }
+//!
+//! let spec = MachineSpec {
+//!     vcpus: 1,
+//!     memory: 256 << 20,
+//!     kernel: "vmlinux".into(),
+//!     initramfs: vec![],
+//!     cmdline: "console=ttyS0 panic=-1".into(),
+//!     firmware: Firmware::Acpi,
+//!     pmem: vec![],
+//!     blocks: vec![],
+//!     vsock: None,
+//!     rng: true,
+//! };
+//! let report = Machine::new(spec)?.run(Arc::new(Console), EventFd::new(0)?)?;
+//! println!("{:?}", report.end);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod bus;
+pub mod cmdline;
+mod devices;
+mod event_loop;
+pub mod jail;
+pub mod layout;
+pub mod machine;
+mod memory;
+mod observer;
+mod serial;
+pub mod spec;
+mod vcpu;
 pub mod virtio;
+mod x86_64;
+
+pub use machine::{Error, Machine};
+pub use observer::{End, Observer, Report};
+pub use spec::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, PmemSpec, VsockSpec};
+pub use vmm_sys_util::eventfd::EventFd;

@@ -1,0 +1,83 @@
+//! From the spec's devices to virtio devices in their windows.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use crate::layout;
+use crate::spec::{DiskPart, MachineSpec};
+use crate::virtio::block::BlockDevice;
+use crate::virtio::block::disk::{self, Disk, Part};
+use crate::virtio::pmem::PmemDevice;
+use crate::virtio::pmem::mapping::{self, Mapping};
+use crate::virtio::rng::Rng;
+use crate::virtio::{self, GuestRam, MmioTransport, VirtioDevice};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("opening the disk part {path}")]
+    Open { path: PathBuf, source: io::Error },
+    #[error("disk of {path}")]
+    Disk { path: PathBuf, source: disk::Error },
+    #[error("persistent memory of {path}")]
+    Pmem { path: PathBuf, source: mapping::Error },
+    #[error(transparent)]
+    Virtio(#[from] virtio::device::Error),
+}
+
+/// All devices of a machine.
+pub struct Devices {
+    /// In the order of their windows: pmem, blocks, vsock, rng.
+    pub transports: Vec<MmioTransport>,
+    /// What the guest is to see of persistent memory, and at which guest-physical address.
+    pub pmem: Vec<(u64, Mapping)>,
+}
+
+impl Devices {
+    /// Opens everything the spec names and builds the devices over it.
+    pub fn build(spec: &MachineSpec, memory: &Arc<GuestRam>) -> Result<Self, Error> {
+        let mut devices: Vec<Arc<Mutex<dyn VirtioDevice>>> = Vec::with_capacity(spec.devices());
+        let mut pmem = Vec::with_capacity(spec.pmem.len());
+        let mut start = layout::persistent_memory_start(spec.memory);
+        for one in &spec.pmem {
+            let parts = open(&one.parts, false)?;
+            let mapping =
+                Mapping::new(&parts).map_err(|source| Error::Pmem { path: first(&one.parts), source })?;
+            devices.push(Arc::new(Mutex::new(PmemDevice::new(start, mapping.size()))));
+            let next = (start + mapping.size()).next_multiple_of(layout::PERSISTENT_MEMORY_ALIGNMENT);
+            pmem.push((start, mapping));
+            start = next;
+        }
+        for one in &spec.blocks {
+            let mut parts = open(&one.parts, one.writable)?;
+            let disk = match parts.pop() {
+                Some(part) if one.writable && parts.is_empty() => Disk::writable(part),
+                last => {
+                    parts.extend(last);
+                    Disk::read_only(parts)
+                }
+            };
+            let disk = disk.map_err(|source| Error::Disk { path: first(&one.parts), source })?;
+            devices.push(Arc::new(Mutex::new(BlockDevice::new(disk, &one.id))));
+        }
+        if spec.rng {
+            devices.push(Arc::new(Mutex::new(Rng::default())));
+        }
+        let transports = devices.into_iter().map(|device| MmioTransport::new(device, memory.clone()));
+        Ok(Self { transports: transports.collect::<Result<_, _>>()?, pmem })
+    }
+}
+
+fn open(parts: &[DiskPart], writable: bool) -> Result<Vec<Part>, Error> {
+    let open = |part: &DiskPart| -> Result<Part, Error> {
+        let file: io::Result<File> = OpenOptions::new().read(true).write(writable).open(&part.path);
+        let file = file.map_err(|source| Error::Open { path: part.path.clone(), source })?;
+        Ok(Part { file, length: part.length })
+    };
+    parts.iter().map(open).collect()
+}
+
+fn first(parts: &[DiskPart]) -> PathBuf {
+    parts.first().map(|part| part.path.clone()).unwrap_or_default()
+}

@@ -1,0 +1,125 @@
+//! The thread that serves the devices: it waits for the guest's notifications and for the devices' own descriptors.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::virtio::{MmioTransport, VirtioDevice};
+
+/// Events fetched from the kernel at a time.
+const BATCH: usize = 32;
+
+pub struct EventLoop {
+    epoll: Epoll,
+    devices: Vec<Served>,
+    quit: EventFd,
+}
+
+struct Served {
+    device: Arc<Mutex<dyn VirtioDevice>>,
+    queue_events: Vec<Arc<EventFd>>,
+}
+
+/// What an event is about, and how that is packed into the number that epoll keeps for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Quit,
+    Queue { device: usize, queue: usize },
+    Device { device: usize },
+}
+
+const QUIT: u64 = u64::MAX;
+const OWN: u64 = 0xffff;
+
+impl Source {
+    fn pack(self) -> u64 {
+        match self {
+            Self::Quit => QUIT,
+            Self::Queue { device, queue } => (device as u64) << 16 | queue as u64,
+            Self::Device { device } => (device as u64) << 16 | OWN,
+        }
+    }
+
+    fn unpack(data: u64) -> Self {
+        let device = (data >> 16) as usize;
+        match data {
+            QUIT => Self::Quit,
+            _ if data & OWN == OWN => Self::Device { device },
+            _ => Self::Queue { device, queue: (data & OWN) as usize },
+        }
+    }
+}
+
+impl EventLoop {
+    /// A loop over the devices behind `transports` that ends when `quit` becomes readable.
+    pub fn new(transports: &[MmioTransport], quit: EventFd) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        let watch = |fd, source: Source| {
+            epoll.ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, source.pack()))
+        };
+        watch(quit.as_raw_fd(), Source::Quit)?;
+        let mut devices = Vec::with_capacity(transports.len());
+        for (device, transport) in transports.iter().enumerate() {
+            for (queue, event) in transport.queue_events().iter().enumerate() {
+                watch(event.as_raw_fd(), Source::Queue { device, queue })?;
+            }
+            if let Some(fd) = transport.device_event_fd() {
+                watch(fd, Source::Device { device })?;
+            }
+            devices.push(Served {
+                device: transport.device().clone(),
+                queue_events: transport.queue_events().to_vec(),
+            });
+        }
+        Ok(Self { epoll, devices, quit })
+    }
+
+    /// Serves until it is told to quit.
+    pub fn run(self) -> io::Result<()> {
+        let mut events = [EpollEvent::default(); BATCH];
+        loop {
+            let count = match self.epoll.wait(-1, &mut events) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            for event in events.iter().take(count) {
+                match Source::unpack(event.data()) {
+                    Source::Quit => return self.quit.read().map(drop),
+                    source => self.serve(source),
+                }
+            }
+        }
+    }
+
+    fn serve(&self, source: Source) {
+        let (Source::Queue { device, .. } | Source::Device { device }) = source else { return };
+        let Some(served) = self.devices.get(device) else { return };
+        let lock = || served.device.lock().unwrap_or_else(PoisonError::into_inner);
+        match source {
+            Source::Queue { queue, .. } => {
+                if let Some(event) = served.queue_events.get(queue) {
+                    // Empties the counter; one that another wakeup already emptied says so, and costs one look.
+                    let _ = event.read();
+                    lock().queue_notified(queue);
+                }
+            }
+            _ => lock().events_ready(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_survive_their_packing() {
+        for source in [Source::Quit, Source::Queue { device: 18, queue: 2 }, Source::Device { device: 0 }] {
+            assert_eq!(Source::unpack(source.pack()), source);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! A machine: built from its spec, then run to its end.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Barrier};
+use std::thread::{self, JoinHandle};
+
+use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
+use kvm_ioctls::{IoEventAddress, Kvm, VmFd};
+use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use crate::bus::Bus;
+use crate::devices::{self, Devices};
+use crate::event_loop::EventLoop;
+use crate::jail::{self, Filters, ThreadKind};
+use crate::observer::{End, Observer, Report};
+use crate::serial::SerialPort;
+use crate::spec::{self, MachineSpec};
+use crate::vcpu::{self, Shared, Vcpu, kick};
+use crate::virtio::mmio::QUEUE_NOTIFY;
+use crate::virtio::{GuestRam, MmioTransport};
+use crate::{layout, memory, x86_64};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Spec(#[from] spec::Error),
+    #[error(transparent)]
+    Memory(#[from] memory::Error),
+    #[error(transparent)]
+    Load(#[from] x86_64::Error),
+    #[error(transparent)]
+    Devices(#[from] devices::Error),
+    #[error(transparent)]
+    Cpuid(#[from] x86_64::cpuid::Error),
+    #[error(transparent)]
+    Registers(#[from] x86_64::registers::Error),
+    #[error(transparent)]
+    Vcpu(#[from] vcpu::Error),
+    #[error(transparent)]
+    Jail(#[from] jail::Error),
+    #[error("opening /dev/kvm")]
+    OpenKvm(#[source] kvm_ioctls::Error),
+    #[error("asking KVM to {doing}")]
+    Kvm { doing: &'static str, source: kvm_ioctls::Error },
+    #[error("{doing}")]
+    Host { doing: &'static str, source: io::Error },
+}
+
+/// A machine that has not started.
+pub struct Machine {
+    vm: VmFd,
+    vcpus: Vec<Vcpu>,
+    memory: Arc<GuestRam>,
+    devices: Devices,
+}
+
+impl Machine {
+    /// Opens what the spec names and builds the machine, up to the boot processor's first instruction.
+    pub fn new(spec: MachineSpec) -> Result<Self, Error> {
+        spec.validate()?;
+        let kvm = Kvm::new().map_err(Error::OpenKvm)?;
+        let vm = create_vm(&kvm)?;
+        let memory = Arc::new(memory::allocate(spec.memory)?);
+        let entry = x86_64::load(&spec, &memory)?;
+        let devices = Devices::build(&spec, &memory)?;
+        map_memory(&vm, &memory, &devices)?;
+        let supported = x86_64::cpuid::Supported::query(&kvm)?;
+        let mut vcpus = Vec::with_capacity(spec.vcpus.into());
+        for id in 0..spec.vcpus {
+            let fd = vm.create_vcpu(id.into()).map_err(kvm_error("create a vCPU"))?;
+            fd.set_cpuid2(&supported.for_vcpu(id, spec.vcpus)?)
+                .map_err(kvm_error("take a vCPU's features"))?;
+            x86_64::registers::set_common(&fd)?;
+            if id == 0 {
+                x86_64::registers::set_boot_processor(&fd, &memory, entry)?;
+            }
+            vcpus.push(Vcpu { id, fd });
+        }
+        Ok(Self { vm, vcpus, memory, devices })
+    }
+
+    /// The guest's memory, for those who look into a machine that has not started.
+    pub fn memory(&self) -> &GuestRam {
+        &self.memory
+    }
+
+    /// Locks this process in (see [`jail`]; there is no way back) and runs the guest until it ends, or until `stop`
+    /// becomes readable. `observer` is called meanwhile.
+    pub fn run(self, observer: Arc<dyn Observer>, stop: EventFd) -> Result<Report, Error> {
+        let irq = eventfd()?;
+        self.vm.register_irqfd(&irq, layout::SERIAL_GSI).map_err(kvm_error("connect the serial port"))?;
+        connect(&self.vm, &self.devices.transports)?;
+        let (quit, wake) = (eventfd()?, eventfd()?);
+        let event_loop = EventLoop::new(&self.devices.transports, clone(&quit)?)
+            .map_err(|source| Error::Host { doing: "setting up the devices' event loop", source })?;
+        let pmem = self.devices.pmem.iter().map(|(start, mapping)| *start..*start + mapping.size()).collect();
+        let bus = Bus::new(SerialPort::new(irq, observer.clone()), observer, self.devices.transports, pmem);
+        let shared = Arc::new(Shared::new(bus, clone(&wake)?));
+
+        kick::install()
+            .map_err(|error| Error::Host { doing: "installing a signal handler", source: error.into() })?;
+        let filters = Arc::new(Filters::prepare()?);
+        let jail_gaps = jail::lock_process()?;
+        let start = Arc::new(Barrier::new(self.vcpus.len() + 2));
+        let device_thread = spawn_devices(event_loop, &shared, &filters, &start)?;
+        let vcpu_threads = self
+            .vcpus
+            .into_iter()
+            .map(|vcpu| spawn_vcpu(vcpu, &shared, &filters, &start))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Err(error) = filters.apply(ThreadKind::Main) {
+            shared.end(Err(error.into()));
+        }
+        start.wait();
+
+        wait(&stop, &wake)?;
+        shared.end(Ok(End::Stopped));
+        vcpu_threads.iter().for_each(kick::kick);
+        // A full counter wakes the event loop as well.
+        let _ = quit.write(1);
+        for thread in vcpu_threads.into_iter().chain([device_thread]) {
+            thread.join().map_err(|_| Error::Host {
+                doing: "joining a thread that panicked",
+                source: io::ErrorKind::Other.into(),
+            })?;
+        }
+        let shared = Arc::into_inner(shared)
+            .ok_or(Error::Host { doing: "taking the machine apart", source: io::ErrorKind::Other.into() })?;
+        let (bus, outcome) = shared.into_parts();
+        let end = outcome.unwrap_or(Ok(End::Stopped))?;
+        Ok(Report {
+            end,
+            dropped_pmem_writes: bus.dropped_pmem_writes(),
+            last_serial: bus.finish_serial(),
+            jail_gaps,
+        })
+    }
+}
+
+fn create_vm(kvm: &Kvm) -> Result<VmFd, Error> {
+    let vm = kvm.create_vm().map_err(kvm_error("create a machine"))?;
+    vm.set_identity_map_address(layout::KVM_IDENTITY_MAP).map_err(kvm_error("place its identity map"))?;
+    vm.set_tss_address(layout::KVM_TSS as usize).map_err(kvm_error("place its task state segment"))?;
+    vm.create_irq_chip().map_err(kvm_error("create interrupt controllers"))?;
+    Ok(vm)
+}
+
+/// Shows RAM and persistent memory to the guest, each region in a slot of its own.
+fn map_memory(vm: &VmFd, memory: &GuestRam, devices: &Devices) -> Result<(), Error> {
+    let ram =
+        memory.iter().map(|region| (region.start_addr().0, region.get_mmap().as_ptr(), region.len(), 0));
+    let pmem = devices.pmem.iter().map(|(start, map)| (*start, map.address(), map.size(), KVM_MEM_READONLY));
+    for (slot, (guest_phys_addr, host, memory_size, flags)) in (0..).zip(ram.chain(pmem)) {
+        let region = kvm_userspace_memory_region {
+            slot,
+            flags,
+            guest_phys_addr,
+            memory_size,
+            userspace_addr: host as u64,
+        };
+        // SAFETY: the RAM is never unmapped; the mappings of persistent memory are moved into the machine and dropped
+        // only after the vCPUs' threads have ended.
+        unsafe { vm.set_user_memory_region(region) }.map_err(kvm_error("give it memory"))?;
+    }
+    Ok(())
+}
+
+/// Lets queue notifications and interrupts go between the guest and the event loop without passing the vCPU threads.
+fn connect(vm: &VmFd, transports: &[MmioTransport]) -> Result<(), Error> {
+    for (index, transport) in transports.iter().enumerate() {
+        let notify = IoEventAddress::Mmio(layout::mmio_window(index) + QUEUE_NOTIFY);
+        for (queue, event) in (0u32..).zip(transport.queue_events()) {
+            vm.register_ioevent(event, &notify, queue).map_err(kvm_error("connect a virtqueue"))?;
+        }
+        vm.register_irqfd(transport.interrupt().irqfd(), layout::gsi(index))
+            .map_err(kvm_error("connect a device's interrupt"))?;
+    }
+    Ok(())
+}
+
+fn spawn_devices(
+    event_loop: EventLoop,
+    shared: &Arc<Shared>,
+    filters: &Arc<Filters>,
+    start: &Arc<Barrier>,
+) -> Result<JoinHandle<()>, Error> {
+    let (shared, filters, start) = (shared.clone(), filters.clone(), start.clone());
+    spawn("devices".to_owned(), move || {
+        if let Err(error) = filters.apply(ThreadKind::Devices) {
+            shared.end(Err(error.into()));
+        }
+        start.wait();
+        if let Err(source) = event_loop.run() {
+            shared.end(Err(Error::Host { doing: "waiting for devices' events", source }));
+        }
+    })
+}
+
+fn spawn_vcpu(
+    mut vcpu: Vcpu,
+    shared: &Arc<Shared>,
+    filters: &Arc<Filters>,
+    start: &Arc<Barrier>,
+) -> Result<JoinHandle<()>, Error> {
+    let (shared, filters, start) = (shared.clone(), filters.clone(), start.clone());
+    spawn(format!("vcpu{}", vcpu.id), move || {
+        if let Err(error) = filters.apply(ThreadKind::Vcpu) {
+            shared.end(Err(error.into()));
+        }
+        start.wait();
+        vcpu.run(&shared);
+    })
+}
+
+/// Threads of the monitor need little stack.
+const STACK: usize = 256 << 10;
+
+fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    let spawned = thread::Builder::new().name(name).stack_size(STACK).spawn(body);
+    spawned.map_err(|source| Error::Host { doing: "starting a thread", source })
+}
+
+/// Waits until one of the two becomes readable.
+fn wait(stop: &EventFd, wake: &EventFd) -> Result<(), Error> {
+    let mut events =
+        [stop, wake].map(|event| libc::pollfd { fd: event.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+    loop {
+        // SAFETY: the array is ours and has as many entries as we say.
+        let ready = unsafe { libc::poll(events.as_mut_ptr(), events.len() as libc::nfds_t, -1) };
+        if ready > 0 {
+            return Ok(());
+        }
+        let source = io::Error::last_os_error();
+        if source.kind() != io::ErrorKind::Interrupted {
+            return Err(Error::Host { doing: "waiting for the machine's end", source });
+        }
+    }
+}
+
+fn eventfd() -> Result<EventFd, Error> {
+    EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)
+        .map_err(|source| Error::Host { doing: "creating an eventfd", source })
+}
+
+fn clone(event: &EventFd) -> Result<EventFd, Error> {
+    event.try_clone().map_err(|source| Error::Host { doing: "duplicating an eventfd", source })
+}
+
+fn kvm_error(doing: &'static str) -> impl Fn(kvm_ioctls::Error) -> Error {
+    move |source| Error::Kvm { doing, source }
+}

@@ -1,0 +1,152 @@
+//! What a machine is to be, as plain data.
+//!
+//! The monitor opens every path named here itself, before it is jailed. The order of devices, their addresses and
+//! their interrupts follow from the spec alone (see [`crate::layout`]), so that a machine that was frozen can be
+//! built again around its memory.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::layout::{BLOCK_OF_MEMORY, MAX_DEVICES};
+
+/// The most vCPUs a machine can have.
+pub const MAX_VCPUS: u8 = 32;
+
+/// Parts of a disk begin and end on this boundary, in bytes.
+pub const DISK_PART_ALIGNMENT: u64 = 4096;
+
+/// A machine to be built and run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineSpec {
+    /// 1 to [`MAX_VCPUS`].
+    pub vcpus: u8,
+    /// The guest's memory in bytes, a multiple of 2 MiB.
+    pub memory: u64,
+    /// An uncompressed kernel: a vmlinux, ELF64 for x86-64.
+    pub kernel: PathBuf,
+    /// Archives that the kernel finds one after another in memory, each padded with zeroes to 4 bytes.
+    pub initramfs: Vec<InitramfsPart>,
+    /// The kernel's command line, at most 2047 bytes. With [`Firmware::CommandLine`] the monitor appends the devices.
+    pub cmdline: String,
+    pub firmware: Firmware,
+    /// Read-only persistent memory devices: `/dev/pmem0`, ….
+    pub pmem: Vec<PmemSpec>,
+    /// Block devices: `/dev/vda`, ….
+    pub blocks: Vec<BlockSpec>,
+    pub vsock: Option<VsockSpec>,
+    /// Whether the guest gets a virtio entropy device.
+    pub rng: bool,
+}
+
+/// How the guest's kernel learns about processors, interrupts and devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Firmware {
+    /// Hardware-reduced ACPI tables (ACPI 6.5, section 4.1).
+    Acpi,
+    /// An MP table, and `virtio_mmio.device=` on the command line, for kernels without ACPI.
+    CommandLine,
+}
+
+/// A piece of the initramfs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InitramfsPart {
+    File(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+/// A file, or the beginning of one, as a piece of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskPart {
+    pub path: PathBuf,
+    /// Bytes presented, a multiple of [`DISK_PART_ALIGNMENT`]; zeroes past the file's end.
+    pub length: u64,
+}
+
+/// A read-only virtio-pmem device over the parts, one after another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PmemSpec {
+    pub parts: Vec<DiskPart>,
+}
+
+/// A virtio-blk device over the parts, one after another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockSpec {
+    /// The device's serial number as the guest sees it, at most 20 bytes.
+    pub id: String,
+    pub parts: Vec<DiskPart>,
+    pub writable: bool,
+}
+
+/// A virtio-vsock device. The host's side is a Unix stream socket: a client connects, writes `CONNECT <port>\n`, reads
+/// `OK <host port>\n` and is then on a stream to the guest's `port`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VsockSpec {
+    /// The guest's context ID, at least 3.
+    pub guest_cid: u32,
+    /// Where the socket is created.
+    pub socket: PathBuf,
+}
+
+/// What is wrong with a spec.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    #[error("a machine has 1 to {MAX_VCPUS} vCPUs, not {0}")]
+    Vcpus(u8),
+    #[error("a machine's memory is a multiple of 2 MiB and not zero; {0} bytes is not")]
+    Memory(u64),
+    #[error("the machine has {0} virtio devices, at most {MAX_DEVICES} are possible")]
+    Devices(usize),
+    #[error("a disk part is {0} bytes long; its length must be a multiple of {DISK_PART_ALIGNMENT}")]
+    PartLength(u64),
+    #[error("the disks of the machine are larger than the address space")]
+    DiskTooLarge,
+    #[error("a disk has no parts, or all of them are empty")]
+    EmptyDisk,
+    #[error("the kernel command line contains a zero byte")]
+    CmdlineZero,
+    #[error("guest context ID {0} is reserved; the first free one is 3")]
+    GuestCid(u32),
+}
+
+impl MachineSpec {
+    /// Checks everything that can be told without looking at a file.
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.vcpus == 0 || self.vcpus > MAX_VCPUS {
+            return Err(Error::Vcpus(self.vcpus));
+        }
+        if self.memory == 0 || !self.memory.is_multiple_of(BLOCK_OF_MEMORY) || self.memory > 1 << 45 {
+            return Err(Error::Memory(self.memory));
+        }
+        if self.devices() > MAX_DEVICES {
+            return Err(Error::Devices(self.devices()));
+        }
+        if self.cmdline.contains('\0') {
+            return Err(Error::CmdlineZero);
+        }
+        if let Some(vsock) = &self.vsock
+            && (vsock.guest_cid < 3 || vsock.guest_cid == u32::MAX)
+        {
+            return Err(Error::GuestCid(vsock.guest_cid));
+        }
+        let disks =
+            self.pmem.iter().map(|pmem| &pmem.parts).chain(self.blocks.iter().map(|block| &block.parts));
+        disks.into_iter().try_for_each(|parts| check_parts(parts))
+    }
+
+    /// How many virtio devices the guest sees.
+    pub fn devices(&self) -> usize {
+        self.pmem.len() + self.blocks.len() + usize::from(self.vsock.is_some()) + usize::from(self.rng)
+    }
+}
+
+fn check_parts(parts: &[DiskPart]) -> Result<(), Error> {
+    let mut total = 0u64;
+    for part in parts {
+        if !part.length.is_multiple_of(DISK_PART_ALIGNMENT) {
+            return Err(Error::PartLength(part.length));
+        }
+        total = total.checked_add(part.length).filter(|total| *total < 1 << 46).ok_or(Error::DiskTooLarge)?;
+    }
+    if total == 0 { Err(Error::EmptyDisk) } else { Ok(()) }
+}

@@ -1,0 +1,148 @@
+//! Hardware-reduced ACPI tables (ACPI 6.5).
+//!
+//! They describe a machine that has nothing a kernel would have to probe for: no timer but the local APIC's, no
+//! keyboard controller, no CMOS clock, no VGA, no PCI. What is there is listed in the DSDT.
+
+use acpi_tables::Aml;
+use acpi_tables::aml::{
+    Device, EISAName, IO, Interrupt, Memory32Fixed, Name, Package, ResourceTemplate, Scope,
+};
+use acpi_tables::fadt::{FADTBuilder, Flags};
+use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
+use acpi_tables::madt::{EnabledStatus, IoApic, LocalInterruptController, MADT, ProcessorLocalApic};
+use acpi_tables::rsdp::Rsdp;
+use acpi_tables::sdt::Sdt;
+use acpi_tables::xsdt::XSDT;
+
+use crate::layout;
+use crate::spec::MachineSpec;
+
+const OEM: [u8; 6] = *b"VMRUN ";
+const TABLE: [u8; 8] = *b"VMRUNMON";
+const REVISION: u32 = 1;
+const TABLE_ALIGNMENT: usize = 16;
+const SDT_HEADER: u32 = 36;
+
+/// FADT boot architecture flags (ACPI 6.5, table 5.11): what is *not* there. That the bits for legacy devices and the
+/// keyboard controller are clear says that these are missing too.
+const NO_VGA: u16 = 1 << 2;
+const NO_MSI: u16 = 1 << 3;
+const NO_ASPM: u16 = 1 << 4;
+const NO_CMOS_CLOCK: u16 = 1 << 5;
+
+/// All tables as one block, to lie at [`layout::ACPI_START`]; the RSDP comes first.
+pub fn tables(spec: &MachineSpec) -> Vec<u8> {
+    let mut block = Block { bytes: vec![0; Rsdp::len()] };
+    let dsdt = block.add(&dsdt(spec.devices()));
+    let fadt = block.add(&fadt(dsdt));
+    let madt = block.add(&madt(spec.vcpus));
+    let mut xsdt = XSDT::new(OEM, TABLE, REVISION);
+    xsdt.add_entry(fadt);
+    xsdt.add_entry(madt);
+    let xsdt = block.add(&bytes(&xsdt));
+    let rsdp = bytes(&Rsdp::new(OEM, xsdt));
+    block.bytes[..rsdp.len()].copy_from_slice(&rsdp);
+    block.bytes
+}
+
+struct Block {
+    bytes: Vec<u8>,
+}
+
+impl Block {
+    /// Appends a table and says at which guest-physical address it will be.
+    fn add(&mut self, table: &[u8]) -> u64 {
+        self.bytes.resize(self.bytes.len().next_multiple_of(TABLE_ALIGNMENT), 0);
+        let address = layout::ACPI_START + self.bytes.len() as u64;
+        self.bytes.extend(table);
+        address
+    }
+}
+
+fn bytes(table: &dyn Aml) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    table.to_aml_bytes(&mut bytes);
+    bytes
+}
+
+fn fadt(dsdt: u64) -> Vec<u8> {
+    let port = |port: u16| GAS::new(AddressSpace::SystemIo, 8, 0, AccessSize::ByteAccess, port.into());
+    let mut fadt = FADTBuilder::new(OEM, TABLE, REVISION)
+        .dsdt_64(dsdt)
+        .flag(Flags::HwReducedAcpi)
+        .flag(Flags::ResetRegSup)
+        .flag(Flags::Headless)
+        // The kernel looks for fixed buttons where these are clear.
+        .flag(Flags::PwrButton)
+        .flag(Flags::SlpButton);
+    fadt.iapc_boot_arch = (NO_VGA | NO_MSI | NO_ASPM | NO_CMOS_CLOCK).into();
+    fadt.reset_reg = port(layout::RESET_PORT);
+    fadt.reset_value = layout::RESET_VALUE;
+    fadt.sleep_control_reg = port(layout::SLEEP_CONTROL_PORT);
+    fadt.sleep_status_reg = port(layout::SLEEP_STATUS_PORT);
+    bytes(&fadt.finalize())
+}
+
+fn madt(vcpus: u8) -> Vec<u8> {
+    let mut madt = MADT::new(OEM, TABLE, REVISION, LocalInterruptController::Address(layout::LOCAL_APIC));
+    for id in 0..vcpus {
+        madt.add_structure(ProcessorLocalApic::new(id, id, EnabledStatus::Enabled));
+    }
+    madt.add_structure(IoApic::new(vcpus, layout::IOAPIC, 0));
+    bytes(&madt)
+}
+
+fn dsdt(devices: usize) -> Vec<u8> {
+    let off = Name::new("_S5_".into(), &Package::new(vec![&layout::SLEEP_TYPE_OFF, &0u8]));
+    let mut dsdt = Sdt::new(*b"DSDT", SDT_HEADER, 6, OEM, TABLE, REVISION);
+    dsdt.append_slice(&bytes(&off));
+    dsdt.append_slice(&bytes(&Scope::new(
+        "_SB_".into(),
+        vec![&Device::new(
+            "COM1".into(),
+            vec![
+                &Name::new("_HID".into(), &EISAName::new("PNP0501")),
+                &Name::new("_UID".into(), &0u8),
+                &Name::new(
+                    "_CRS".into(),
+                    &ResourceTemplate::new(vec![
+                        &IO::new(layout::SERIAL_PORT, layout::SERIAL_PORT, 1, layout::SERIAL_PORTS as u8),
+                        &Interrupt::new(true, true, false, false, layout::SERIAL_GSI),
+                    ]),
+                ),
+            ],
+        )],
+    )));
+    for index in 0..devices {
+        dsdt.append_slice(&virtio(index));
+    }
+    dsdt.update_checksum();
+    dsdt.as_slice().to_vec()
+}
+
+/// Linux's virtio_mmio driver binds to "LNRO0005".
+fn virtio(index: usize) -> Vec<u8> {
+    let name = format!("V{index:03}");
+    bytes(&Scope::new(
+        "_SB_".into(),
+        vec![&Device::new(
+            name.as_str().into(),
+            vec![
+                &Name::new("_HID".into(), &"LNRO0005"),
+                &Name::new("_UID".into(), &(index as u8)),
+                &Name::new("_CCA".into(), &1u8),
+                &Name::new(
+                    "_CRS".into(),
+                    &ResourceTemplate::new(vec![
+                        &Memory32Fixed::new(
+                            true,
+                            layout::mmio_window(index) as u32,
+                            layout::MMIO_SIZE as u32,
+                        ),
+                        &Interrupt::new(true, true, false, false, layout::gsi(index)),
+                    ]),
+                ),
+            ],
+        )],
+    ))
+}
