@@ -12,6 +12,7 @@ use crate::virtio::block::disk::{self, Disk, Part};
 use crate::virtio::pmem::PmemDevice;
 use crate::virtio::pmem::mapping::{self, Mapping};
 use crate::virtio::rng::Rng;
+use crate::virtio::vsock::VsockDevice;
 use crate::virtio::{self, GuestRam, MmioTransport, VirtioDevice};
 
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,9 @@ impl Devices {
             };
             let disk = disk.map_err(|source| Error::Disk { path: first(&one.parts), source })?;
             devices.push(Arc::new(Mutex::new(BlockDevice::new(disk, &one.id))));
+        }
+        if let Some(vsock) = &spec.vsock {
+            devices.push(Arc::new(Mutex::new(VsockDevice::bind(vsock.guest_cid, &vsock.socket)?)));
         }
         if spec.rng {
             devices.push(Arc::new(Mutex::new(Rng::default())));

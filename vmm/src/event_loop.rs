@@ -2,7 +2,8 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::EventFd;
@@ -11,6 +12,11 @@ use crate::virtio::{MmioTransport, VirtioDevice};
 
 /// Events fetched from the kernel at a time.
 const BATCH: usize = 32;
+
+/// How long the readers of what a guest has sent get to read it after the guest's end.
+const DRAIN: Duration = Duration::from_secs(10);
+/// After this time at the latest, devices are asked again whether they have finished.
+const DRAIN_TURN: Duration = Duration::from_millis(20);
 
 pub struct EventLoop {
     epoll: Epoll,
@@ -21,6 +27,12 @@ pub struct EventLoop {
 struct Served {
     device: Arc<Mutex<dyn VirtioDevice>>,
     queue_events: Vec<Arc<EventFd>>,
+}
+
+impl Served {
+    fn lock(&self) -> MutexGuard<'_, dyn VirtioDevice + 'static> {
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What an event is about, and how that is packed into the number that epoll keeps for us.
@@ -78,36 +90,52 @@ impl EventLoop {
     }
 
     /// Serves until it is told to quit.
-    pub fn run(self) -> io::Result<()> {
-        let mut events = [EpollEvent::default(); BATCH];
-        loop {
-            let count = match self.epoll.wait(-1, &mut events) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            for event in events.iter().take(count) {
-                match Source::unpack(event.data()) {
-                    Source::Quit => return self.quit.read().map(drop),
-                    source => self.serve(source),
-                }
-            }
+    pub fn run(&self) -> io::Result<()> {
+        while !self.turn(None)? {}
+        self.quit.read().map(drop)
+    }
+
+    /// Brings out of the monitor what a guest that has ended left in its queues, for as long as [`DRAIN`].
+    pub fn drain(&self) -> io::Result<()> {
+        let end = Instant::now() + DRAIN;
+        // Every device gets to drain, whatever those before it say.
+        let drain = || self.devices.iter().filter(|served| served.lock().drain()).count() > 0;
+        while drain() && Instant::now() < end {
+            self.turn(Some(DRAIN_TURN))?;
         }
+        Ok(())
+    }
+
+    /// Waits for events, at most for `limit`, and serves them. True when one of them says to quit.
+    fn turn(&self, limit: Option<Duration>) -> io::Result<bool> {
+        let mut events = [EpollEvent::default(); BATCH];
+        let timeout = limit.map_or(-1, |limit| limit.as_millis() as i32);
+        let count = match self.epoll.wait(timeout, &mut events) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        let sources = events.iter().take(count).map(|event| Source::unpack(event.data()));
+        let mut quit = false;
+        for source in sources {
+            quit |= source == Source::Quit;
+            self.serve(source);
+        }
+        Ok(quit)
     }
 
     fn serve(&self, source: Source) {
         let (Source::Queue { device, .. } | Source::Device { device }) = source else { return };
         let Some(served) = self.devices.get(device) else { return };
-        let lock = || served.device.lock().unwrap_or_else(PoisonError::into_inner);
         match source {
             Source::Queue { queue, .. } => {
                 if let Some(event) = served.queue_events.get(queue) {
                     // Empties the counter; one that another wakeup already emptied says so, and costs one look.
                     let _ = event.read();
-                    lock().queue_notified(queue);
+                    served.lock().queue_notified(queue);
                 }
             }
-            _ => lock().events_ready(),
+            _ => served.lock().events_ready(),
         }
     }
 }

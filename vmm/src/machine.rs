@@ -192,7 +192,9 @@ fn spawn_devices(
             shared.end(Err(error.into()));
         }
         start.wait();
-        if let Err(source) = event_loop.run() {
+        let served =
+            event_loop.run().and_then(|()| if shared.stopped() { Ok(()) } else { event_loop.drain() });
+        if let Err(source) = served {
             shared.end(Err(Error::Host { doing: "waiting for devices' events", source }));
         }
     })

@@ -46,6 +46,17 @@ const EVERY_THREAD: &[i64] = &[
     libc::SYS_exit_group,
 ];
 
+/// What a vCPU does when the guest's driver resets a device, with sockets that are open already: it passes on what the
+/// guest had sent before, and closes them.
+const VCPU: &[i64] = &[
+    libc::SYS_accept4,
+    libc::SYS_readv,
+    libc::SYS_recvfrom,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_shutdown,
+];
+
 const DEVICES: &[i64] = &[
     libc::SYS_epoll_wait,
     libc::SYS_epoll_pwait,
@@ -98,7 +109,7 @@ impl Filters {
     pub fn prepare() -> Result<Self, Error> {
         register_signal_handler(libc::SIGSYS, refused).map_err(Error::Handler)?;
         Ok(Self {
-            vcpu: compile(&[], &[KVM_RUN, KVM_GET_REGS])?,
+            vcpu: compile(VCPU, &[KVM_RUN, KVM_GET_REGS])?,
             devices: compile(DEVICES, &[FIONBIO])?,
             main: compile(MAIN, &[])?,
         })

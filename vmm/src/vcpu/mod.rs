@@ -52,6 +52,11 @@ impl Shared {
         self.ended.load(Ordering::SeqCst)
     }
 
+    /// Whether it is not the guest that ended the machine, but the one who runs it.
+    pub fn stopped(&self) -> bool {
+        matches!(self.outcome.get(), Some(Ok(End::Stopped)))
+    }
+
     /// Takes bus and outcome apart, once all threads are gone.
     pub fn into_parts(self) -> (Bus, Option<Result<End, crate::machine::Error>>) {
         (self.bus, self.outcome.into_inner())
