@@ -1,1 +1,216 @@
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 
+use super::disk::{Part, temporary_file};
+use super::*;
+use crate::virtio::mock_driver::{Buffer, MockDriver};
+
+const OK: u8 = VIRTIO_BLK_S_OK as u8;
+const IO_ERROR: u8 = VIRTIO_BLK_S_IOERR as u8;
+const UNSUPPORTED: u8 = VIRTIO_BLK_S_UNSUPP as u8;
+
+struct Machine {
+    device: BlockDevice,
+    driver: MockDriver,
+}
+
+impl Machine {
+    fn new(disk: Disk) -> Self {
+        let mut device = BlockDevice::new(disk, "a-disk-of-which-the-name-is-long");
+        let driver = MockDriver::activate(&mut device);
+        Self { device, driver }
+    }
+
+    /// The request's status, the used length and the data read.
+    fn request(&mut self, kind: u32, sector: u64, data: &[u8], room: &[usize]) -> (u8, u32, Vec<u8>) {
+        let mut header = [kind.to_le_bytes(), [0; 4]].concat();
+        header.extend(sector.to_le_bytes());
+        let mut writable = room.to_vec();
+        writable.push(1);
+        let readable: &[&[u8]] = if data.is_empty() { &[&header] } else { &[&header, data] };
+        let (used, mut written) = self.driver.request(&mut self.device, 0, readable, &writable);
+        self.driver.free_all();
+        let status = written.pop().unwrap()[0];
+        (status, used, written.concat())
+    }
+
+    fn read(&mut self, sector: u64, length: usize) -> (u8, Vec<u8>) {
+        let (status, used, data) = self.request(VIRTIO_BLK_T_IN, sector, &[], &[length]);
+        assert_eq!(used as usize, if status == OK { length + 1 } else { 1 });
+        (status, data)
+    }
+
+    fn write(&mut self, sector: u64, data: &[u8]) -> u8 {
+        self.request(VIRTIO_BLK_T_OUT, sector, data, &[]).0
+    }
+
+    fn erase(&mut self, kind: u32, sector: u64, sectors: u32, flags: u32) -> u8 {
+        let mut range = sector.to_le_bytes().to_vec();
+        range.extend(sectors.to_le_bytes());
+        range.extend(flags.to_le_bytes());
+        self.request(kind, 0, &range, &[]).0
+    }
+}
+
+fn part(length: u64, content: &[u8]) -> Part {
+    let mut file = temporary_file();
+    file.write_all(content).unwrap();
+    Part { file, length }
+}
+
+/// A writable disk of 1 MiB and its file, which has nothing yet.
+fn writable() -> (Machine, File) {
+    let file = temporary_file();
+    let disk = Disk::writable(Part { file: file.try_clone().unwrap(), length: 1 << 20 }).unwrap();
+    (Machine::new(disk), file)
+}
+
+fn content(file: &mut File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn configuration() {
+    let read_only = Machine::new(Disk::read_only(vec![part(8192, b"")]).unwrap());
+    let mut config = [0xee; 64];
+    read_only.device.read_config(0, &mut config);
+    assert_eq!(config[..8], 16_u64.to_le_bytes());
+    assert_eq!(config[12..16], 254_u32.to_le_bytes());
+    assert_eq!(config[60..], [0; 4]);
+    assert_ne!(read_only.device.features() & 1 << VIRTIO_BLK_F_RO, 0);
+    assert_eq!(read_only.device.features() & 1 << VIRTIO_BLK_F_FLUSH, 0);
+    let (writable, _) = writable();
+    assert_eq!(writable.device.features() & 1 << VIRTIO_BLK_F_RO, 0);
+    writable.device.read_config(0, &mut config);
+    assert_eq!(config[36..40], MAX_ERASED_SECTORS.to_le_bytes());
+}
+
+#[test]
+fn parts_read_as_one_disk() {
+    let parts = vec![part(8192, &[1; 5000]), part(4096, &[]), part(4096, &[2; 9000])];
+    let mut whole = vec![1; 5000];
+    whole.resize(12288, 0);
+    whole.resize(16384, 2);
+    let mut machine = Machine::new(Disk::read_only(parts).unwrap());
+    for (sector, length) in
+        [(0, 16384), (0, 512), (9, 1024), (15, 4096 + 1024), (16, 512), (31, 512), (32, 0), (0, 0)]
+    {
+        let start = sector as usize * 512;
+        assert_eq!(
+            machine.read(sector, length),
+            (OK, whole[start..start + length].to_vec()),
+            "{sector} {length}"
+        );
+    }
+    let (status, used, data) = machine.request(VIRTIO_BLK_T_IN, 8, &[], &[500, 12, 1, 511]);
+    assert_eq!((status, used), (OK, 1025));
+    assert_eq!(data, whole[4096..5120]);
+}
+
+#[test]
+fn ranges_outside_of_the_disk_are_refused() {
+    let (mut machine, _) = writable();
+    let end = (1 << 20) / 512;
+    for (sector, length) in
+        [(end, 512), (end - 1, 1024), (u64::MAX, 512), (u64::MAX / 512, 512), (1 << 55, 512)]
+    {
+        assert_eq!(machine.read(sector, length).0, IO_ERROR, "{sector}");
+        assert_eq!(machine.write(sector, &vec![0; length]), IO_ERROR, "{sector}");
+        assert_eq!(machine.erase(VIRTIO_BLK_T_DISCARD, sector, (length / 512) as u32, 0), IO_ERROR);
+    }
+    assert_eq!(machine.read(0, 511).0, IO_ERROR);
+    assert_eq!(machine.write(0, &[0; 513]), IO_ERROR);
+}
+
+#[test]
+fn writes_last_and_flushes_succeed() {
+    let (mut machine, mut file) = writable();
+    assert_eq!(machine.write(3, &[7; 1024]), OK);
+    assert_eq!(machine.request(VIRTIO_BLK_T_FLUSH, 0, &[], &[]).0, OK);
+    let mut expected = vec![0; 1536];
+    expected.resize(2560, 7);
+    assert_eq!(content(&mut file), expected);
+    expected.resize(4096, 0);
+    assert_eq!(machine.read(0, 4096), (OK, expected));
+}
+
+#[test]
+fn a_driver_without_flushes_is_served_too() {
+    let (mut machine, mut file) = writable();
+    machine.device.reset();
+    let features = machine.device.features() & !(1 << VIRTIO_BLK_F_FLUSH);
+    machine.driver = MockDriver::new(machine.device.queue_sizes());
+    machine.driver.activate_with(&mut machine.device, features);
+    assert_eq!(machine.write(0, &[9; 512]), OK);
+    assert_eq!(content(&mut file), [9; 512]);
+}
+
+#[test]
+fn a_read_only_disk_takes_nothing() {
+    let mut file = temporary_file();
+    file.write_all(&[5; 4096]).unwrap();
+    let disk = Disk::read_only(vec![Part { file: file.try_clone().unwrap(), length: 4096 }]).unwrap();
+    let mut machine = Machine::new(disk);
+    assert_eq!(machine.write(0, &[7; 512]), IO_ERROR);
+    assert_eq!(machine.request(VIRTIO_BLK_T_FLUSH, 0, &[], &[]).0, UNSUPPORTED);
+    assert_eq!(machine.erase(VIRTIO_BLK_T_DISCARD, 0, 8, 0), UNSUPPORTED);
+    assert_eq!(machine.erase(VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 1), UNSUPPORTED);
+    assert_eq!(content(&mut file), [5; 4096]);
+}
+
+#[test]
+fn erased_ranges_read_as_zeroes() {
+    for (kind, flags) in
+        [(VIRTIO_BLK_T_DISCARD, 0), (VIRTIO_BLK_T_WRITE_ZEROES, 0), (VIRTIO_BLK_T_WRITE_ZEROES, 1)]
+    {
+        let (mut machine, _) = writable();
+        assert_eq!(machine.write(0, &[7; 16384]), OK);
+        assert_eq!(machine.erase(kind, 8, 16, flags), OK);
+        let mut expected = vec![7; 4096];
+        expected.resize(4096 + 8192, 0);
+        expected.resize(16384, 7);
+        assert_eq!(machine.read(0, 16384), (OK, expected));
+        assert_eq!(machine.erase(kind, 0, 0, flags), OK);
+        assert_eq!(machine.erase(kind, 0, MAX_ERASED_SECTORS + 1, flags), IO_ERROR);
+        assert_eq!(machine.erase(kind, 0, 8, 2), UNSUPPORTED);
+    }
+    let (mut machine, _) = writable();
+    assert_eq!(machine.erase(VIRTIO_BLK_T_DISCARD, 0, 8, 1), UNSUPPORTED);
+    assert_eq!(machine.request(VIRTIO_BLK_T_DISCARD, 0, &[0; 15], &[]).0, IO_ERROR);
+    assert_eq!(machine.request(VIRTIO_BLK_T_DISCARD, 0, &[0; 32], &[]).0, IO_ERROR);
+}
+
+#[test]
+fn the_name_is_twenty_bytes() {
+    let (mut machine, _) = writable();
+    let (status, used, name) = machine.request(VIRTIO_BLK_T_GET_ID, 0, &[], &[20]);
+    assert_eq!((status, used, &name[..]), (OK, 21, &b"a-disk-of-which-the-"[..]));
+    assert_eq!(machine.request(VIRTIO_BLK_T_GET_ID, 0, &[], &[19]).0, IO_ERROR);
+}
+
+#[test]
+fn unknown_requests_are_unsupported() {
+    let (mut machine, _) = writable();
+    for kind in [2, 3, 5, 14, 15, 16, u32::MAX] {
+        assert_eq!(machine.request(kind, 0, &[], &[]).0, UNSUPPORTED, "{kind}");
+    }
+}
+
+#[test]
+fn malformed_chains_are_returned() {
+    let (mut machine, _) = writable();
+    let Machine { device, driver } = &mut machine;
+    assert_eq!(driver.request(device, 0, &[&[0; 16]], &[]).0, 0, "no place for the status");
+    assert_eq!(driver.request(device, 0, &[&[0; 15]], &[513]).0, 1, "a short header");
+    assert_eq!(driver.request(device, 0, &[], &[513]).0, 1, "no header");
+    driver.queues[0].add(&[Buffer { address: MockDriver::RAM, length: 16, writable: false }]);
+    device.queue_notified(0);
+    assert_eq!(driver.queues[0].take_used().unwrap().1, 0);
+    // A header in two pieces is as good as one.
+    let (used, written) = driver.request(device, 0, &[&[0; 8], &[0; 8]], &[512, 1]);
+    assert_eq!((used, written[1][0]), (513, OK));
+    assert!(!driver.interrupt.reset_needed());
+}

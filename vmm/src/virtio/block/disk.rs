@@ -164,3 +164,6 @@ fn split<'m>(buffers: &Buffers<'m>, count: u64) -> io::Result<(Buffers<'m>, Buff
 #[cfg(test)]
 #[path = "disk_test.rs"]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use tests::temporary_file;

@@ -295,10 +295,12 @@ impl Connection {
     }
 
     fn next_open_packet(&mut self, room: &Buffers) -> Option<Header> {
-        if self.may_read() && self.credit() > 0 && !room.is_empty() {
-            if let Some(packet) = self.next_data(room) {
-                return Some(packet);
-            }
+        if self.may_read()
+            && self.credit() > 0
+            && !room.is_empty()
+            && let Some(packet) = self.next_data(room)
+        {
+            return Some(packet);
         }
         if self.shutdown_due() {
             return Some(self.next_shutdown());
