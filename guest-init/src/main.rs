@@ -1,1 +1,50 @@
-fn main() {}
+//! PID 1 of every machine that vmrun starts.
+//!
+//! The kernel has just unpacked the bootfs and runs this program from it. It loads the modules that
+//! this run needs, puts the image's file system and a writable layer over it in the bootfs's place,
+//! starts the image's command, carries its streams to the host and its signals back, and at the end
+//! powers the machine off. An emulated host (`vmrun emulate`) is brought up by the same steps, with
+//! other devices.
+
+// Without the Rust runtime's own start, which ends a program that has no console and no /dev/null yet.
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code, unused_imports))]
+
+mod command;
+mod control;
+mod device;
+mod emulated_host;
+mod entropy;
+mod errno;
+mod fault;
+mod host_files;
+mod lane;
+mod log;
+mod loopback;
+mod modules;
+mod mounts;
+mod overlay;
+mod pieces;
+mod ports;
+mod process;
+mod rootfs;
+mod session;
+mod signals;
+mod stamp;
+mod start;
+mod switch_root;
+mod system_mounts;
+mod terminal;
+mod user;
+mod vsock;
+
+/// The C library's way in.
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+pub extern "C" fn main() -> std::ffi::c_int {
+    if !rustix::process::getpid().is_init() {
+        let _ = rustix::io::write(rustix::stdio::stderr(), b"guest-init is the first process of a machine\n");
+        return 1;
+    }
+    start::run()
+}

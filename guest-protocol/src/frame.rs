@@ -65,6 +65,20 @@ pub fn read<T: DeserializeOwned>(mut from: impl Read) -> Result<T, Error> {
     decode(&bytes)
 }
 
+/// Takes the first frame out of `received`, bytes that came from a stream that is read without
+/// waiting; `None` while the frame is not whole.
+pub fn take<T: DeserializeOwned>(received: &mut Vec<u8>) -> Result<Option<T>, Error> {
+    let Some((length, rest)) = received.split_first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > MAX_FRAME {
+        return Err(Error::TooLong(length));
+    }
+    let Some(bytes) = rest.get(..length) else { return Ok(None) };
+    let value = decode(bytes)?;
+    received.drain(..4 + length);
+    Ok(Some(value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +100,21 @@ mod tests {
     fn a_length_is_not_believed() {
         let bytes = u32::MAX.to_le_bytes();
         assert!(matches!(read::<HostMessage>(&bytes[..]), Err(Error::TooLong(_))));
+    }
+
+    #[test]
+    fn frames_are_taken_when_they_are_whole() {
+        let mut wire = Vec::new();
+        write(&mut wire, &HostMessage::Signal(15)).unwrap();
+        write(&mut wire, &HostMessage::Close).unwrap();
+        let (mut received, mut taken) = (Vec::new(), Vec::new());
+        for byte in wire {
+            received.push(byte);
+            taken.extend(take::<HostMessage>(&mut received).unwrap());
+        }
+        assert_eq!(taken, [HostMessage::Signal(15), HostMessage::Close]);
+        assert!(received.is_empty());
+        assert!(matches!(take::<HostMessage>(&mut vec![0xff; 4]), Err(Error::TooLong(_))));
     }
 
     #[test]

@@ -1,0 +1,72 @@
+//! The host's streams of an emulated machine: virtio-serial ports, told apart by their names.
+
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use guest_protocol::{Hello, Process, Stream, port};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, open};
+
+use crate::device;
+use crate::fault::{Fault, OrFault};
+
+const PORTS: &str = "/sys/class/virtio-ports";
+
+/// How long a port may take to learn that the host has it open.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Opens every port that this process's streams go through.
+pub fn open_all(process: &Process) -> Result<Vec<(Hello, Rc<OwnedFd>)>, Fault> {
+    let mut ports = Vec::new();
+    for (hello, name) in wanted(process) {
+        let path = device::wait_for(&["the port ", name].concat(), || find(name))?;
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let port = open(&path, flags, Mode::empty()).or_fault("cannot open the port", name)?;
+        await_host(&port);
+        ports.push((hello, Rc::new(port)));
+    }
+    Ok(ports)
+}
+
+fn wanted(process: &Process) -> Vec<(Hello, &'static str)> {
+    let mut wanted = vec![(Hello::Control, port::CONTROL)];
+    if process.terminal.is_some() {
+        wanted.push((Hello::Stream(Stream::Terminal), port::TERMINAL));
+    } else {
+        if process.stdin {
+            wanted.push((Hello::Stream(Stream::Stdin), port::STDIN));
+        }
+        wanted.push((Hello::Stream(Stream::Stdout), port::STDOUT));
+        wanted.push((Hello::Stream(Stream::Stderr), port::STDERR));
+    }
+    wanted
+}
+
+/// The device of the port `name`. There is no udev here that would make /dev/virtio-ports.
+fn find(name: &str) -> Option<PathBuf> {
+    for entry in fs::read_dir(PORTS).ok()? {
+        let entry = entry.ok()?;
+        let found = fs::read(entry.path().join("name")).unwrap_or_default();
+        if found.trim_ascii() == name.as_bytes() {
+            return Some(PathBuf::from("/dev").join(entry.file_name()));
+        }
+    }
+    None
+}
+
+/// Waits until the driver knows that the host has its end open: before, a read would be the end.
+fn await_host(port: &OwnedFd) {
+    let deadline = Instant::now() + PATIENCE;
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    while Instant::now() < deadline {
+        let mut fds = [PollFd::new(port, PollFlags::IN)];
+        let _ = poll(&mut fds, Some(&now));
+        if !fds[0].revents().contains(PollFlags::HUP) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

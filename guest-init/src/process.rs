@@ -1,0 +1,292 @@
+//! Starting the image's command as PID 1 of a PID namespace of its own.
+
+use std::ffi::{CStr, CString};
+
+use guest_protocol::{Process, StartFailure, WindowSize};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, fchmod, fchown, open};
+use rustix::io::{Errno, dup2, fcntl_setfd, read, write};
+use rustix::mount::{MountFlags, UnmountFlags, mount_bind, unmount};
+use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, chdir, getrlimit, setrlimit, setsid, umask};
+use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+
+use crate::command::{self, Command, NotStarted};
+use crate::errno;
+use crate::mounts::{make_directories, mount_on};
+use crate::signals;
+use crate::stamp::Stamps;
+use crate::terminal::{self, Terminal};
+use crate::user::{self, Identity};
+
+/// The group `tty`, which is this number wherever /dev/pts is mounted with `gid=5`.
+pub const TTY_GROUP: u32 = 5;
+
+/// What systemd and Docker let a process raise its open files to.
+const MAX_OPEN_FILES: u64 = 524_288;
+
+/// Everything looked up and made, so that nothing is left but to start it.
+pub struct Prepared {
+    command: Command,
+    identity: Identity,
+    stdio: Stdio,
+}
+
+/// The process's side and guest-init's side of its standard streams.
+struct Stdio {
+    theirs: Theirs,
+    ours: Ends,
+}
+
+enum Theirs {
+    Separate { stdin: OwnedFd, stdout: OwnedFd, stderr: OwnedFd },
+    Terminal(Terminal),
+}
+
+/// guest-init's ends of the process's streams.
+pub enum Ends {
+    Separate {
+        stdin: Option<OwnedFd>,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+    },
+    /// The master side, and the other one, held so that the terminal outlives a process that closes it
+    /// for a moment.
+    Terminal {
+        master: OwnedFd,
+        slave: OwnedFd,
+    },
+}
+
+/// A process that runs.
+pub struct Started {
+    pub pid: Pid,
+    pub ends: Ends,
+}
+
+/// Makes `cwd` when it is missing, as Docker does.
+pub fn make_working_directory(process: &Process) -> Result<(), NotStarted> {
+    if process.cwd.is_empty() {
+        return Ok(());
+    }
+    make_directories(&process.cwd).map_err(|error| no_working_directory(&process.cwd, error))
+}
+
+/// Looks up user and command in the root that guest-init has now, and makes the streams.
+pub fn prepare(process: &Process, hostname: Option<&str>) -> Result<Prepared, NotStarted> {
+    let identity = user::look_up(&process.user).map_err(|error| NotStarted::other(error.to_string()))?;
+    let command = command::complete(process, &identity, hostname)?;
+    let stdio = match process.terminal {
+        Some(size) => open_terminal(size, &identity),
+        None => open_pipes(process.stdin, &identity),
+    };
+    let stdio = stdio.map_err(|error| doing("cannot make the process's streams", error))?;
+    Ok(Prepared { command, identity, stdio })
+}
+
+impl Prepared {
+    /// Starts it; returns when the command itself runs.
+    pub fn start(self, stamps: &mut Stamps) -> Result<Started, NotStarted> {
+        let (report, child_report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|error| doing("cannot make a pipe", error))?;
+        let flags = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::SIGCHLD;
+        // SAFETY: without CLONE_VM this is a fork: the child has a copy of this address space and goes
+        // on from here. guest-init has one thread, so no lock is held by one that is gone.
+        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+        if pid == 0 {
+            stamps.close();
+            let Err(failed) = self.run();
+            send_report(&child_report, &failed);
+            // SAFETY: ends this child at once, without anything of the parent's being run or flushed.
+            unsafe { libc::_exit(127) };
+        }
+        let pid = i32::try_from(pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| doing("cannot make a process", errno::last()))?;
+        drop(child_report);
+        match receive_report(&report) {
+            Some(failed) => Err(failed),
+            None => Ok(Started { pid, ends: self.stdio.into_ours() }),
+        }
+    }
+
+    /// The child's way to its exec.
+    fn run(&self) -> Result<std::convert::Infallible, NotStarted> {
+        setsid().map_err(|error| doing("cannot make a session", error))?;
+        fresh_proc().map_err(|error| doing("cannot mount /proc of the process", error))?;
+        self.stdio.install().map_err(|error| doing("cannot install the process's streams", error))?;
+        chdir(&self.command.cwd).map_err(|error| no_working_directory(self.command.cwd.to_bytes(), error))?;
+        raise_limits();
+        umask(Mode::from_raw_mode(0o022));
+        become_user(&self.identity).map_err(|error| doing("cannot become the user", error))?;
+        signals::reset();
+        Err(execute(&self.command))
+    }
+}
+
+fn doing(what: &str, error: Errno) -> NotStarted {
+    NotStarted::other([what, ": ", &error.to_string()].concat())
+}
+
+fn no_working_directory(path: &[u8], error: Errno) -> NotStarted {
+    doing(&["cannot use the working directory ", &String::from_utf8_lossy(path)].concat(), error)
+}
+
+/// /proc of the new namespace in place of guest-init's.
+fn fresh_proc() -> Result<(), Errno> {
+    unmount("/proc", UnmountFlags::DETACH)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount_on("proc", "/proc", "proc", flags, "")
+}
+
+/// The soft limit stays as it is, for programs that close every descriptor they might have.
+fn raise_limits() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { maximum: Some(MAX_OPEN_FILES), ..limit });
+}
+
+fn become_user(identity: &Identity) -> Result<(), Errno> {
+    let groups: Vec<Gid> = identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    set_thread_groups(&groups)?;
+    set_thread_gid(Gid::from_raw(identity.gid))?;
+    set_thread_uid(Uid::from_raw(identity.uid))
+}
+
+/// Tries each candidate as execvp(3) does; returns only when none could be executed.
+fn execute(command: &Command) -> NotStarted {
+    let args = pointers(&command.args);
+    let env = pointers(&command.env);
+    let mut denied = None;
+    for candidate in &command.candidates {
+        // SAFETY: all three are NUL-terminated strings and NULL-terminated arrays of such, alive until
+        // the call returns, which it does only when it fails.
+        unsafe { libc::execve(candidate.as_ptr(), args.as_ptr(), env.as_ptr()) };
+        let error = errno::last();
+        match error {
+            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::ACCESS => denied = Some(error),
+            error => return not_executed(&command.args[0], error),
+        }
+    }
+    not_executed(&command.args[0], denied.unwrap_or(Errno::NOENT))
+}
+
+fn not_executed(program: &CStr, error: Errno) -> NotStarted {
+    let failure = match error {
+        Errno::NOENT | Errno::NOTDIR => StartFailure::NotFound,
+        _ => StartFailure::NotExecutable,
+    };
+    let program = program.to_string_lossy();
+    let message = match error {
+        Errno::NOENT if !program.contains('/') => [&program, ": executable file not found in $PATH"].concat(),
+        Errno::NOEXEC => [&program, ": exec format error"].concat(),
+        error => [&program, ": ", &error.to_string()].concat(),
+    };
+    NotStarted { failure, message }
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// One byte for the kind, then the message. A message is short, so a pipe takes it whole.
+fn send_report(to: &OwnedFd, failed: &NotStarted) {
+    let mut report = vec![match failed.failure {
+        StartFailure::NotFound => b'f',
+        StartFailure::NotExecutable => b'x',
+        StartFailure::Other => b'o',
+    }];
+    report.extend_from_slice(failed.message.as_bytes());
+    let _ = write(to, &report[..report.len().min(4096)]);
+}
+
+/// `None` when the pipe was closed by a successful exec.
+fn receive_report(from: &OwnedFd) -> Option<NotStarted> {
+    let mut report = [0; 4096];
+    let count = loop {
+        match read(from, &mut report) {
+            Err(Errno::INTR) => {}
+            Ok(count) => break count,
+            Err(_) => break 0,
+        }
+    };
+    let (kind, message) = report[..count].split_first()?;
+    let failure = match kind {
+        b'f' => StartFailure::NotFound,
+        b'x' => StartFailure::NotExecutable,
+        _ => StartFailure::Other,
+    };
+    Some(NotStarted { failure, message: String::from_utf8_lossy(message).into_owned() })
+}
+
+fn open_terminal(size: WindowSize, identity: &Identity) -> Result<Stdio, Errno> {
+    let (master, terminal) = terminal::open(size)?;
+    fchown(&terminal.slave, Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(TTY_GROUP)))?;
+    fchmod(&terminal.slave, Mode::from_raw_mode(0o620))?;
+    let slave = terminal.slave.try_clone().map_err(|_| Errno::MFILE)?;
+    Ok(Stdio { theirs: Theirs::Terminal(terminal), ours: Ends::Terminal { master, slave } })
+}
+
+fn open_pipes(with_stdin: bool, identity: &Identity) -> Result<Stdio, Errno> {
+    let (stdin, our_stdin) = if with_stdin {
+        let (reader, writer) = user_pipe(identity)?;
+        set_nonblocking(&writer)?;
+        (reader, Some(writer))
+    } else {
+        (open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?, None)
+    };
+    let (our_stdout, stdout) = user_pipe(identity)?;
+    let (our_stderr, stderr) = user_pipe(identity)?;
+    set_nonblocking(&our_stdout)?;
+    set_nonblocking(&our_stderr)?;
+    Ok(Stdio {
+        theirs: Theirs::Separate { stdin, stdout, stderr },
+        ours: Ends::Separate { stdin: our_stdin, stdout: our_stdout, stderr: our_stderr },
+    })
+}
+
+/// A pipe that its user may open again through /dev/stdout and the like.
+fn user_pipe(identity: &Identity) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let ends = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    fchown(&ends.0, Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(identity.gid)))?;
+    Ok(ends)
+}
+
+/// Of one end alone: the other one's user expects an ordinary pipe.
+fn set_nonblocking(end: &OwnedFd) -> Result<(), Errno> {
+    rustix::io::ioctl_fionbio(end, true)
+}
+
+impl Stdio {
+    fn install(&self) -> Result<(), Errno> {
+        match &self.theirs {
+            Theirs::Separate { stdin, stdout, stderr } => {
+                install([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])
+            }
+            Theirs::Terminal(terminal) => {
+                install([terminal.slave.as_fd(); 3])?;
+                terminal.take_control()?;
+                // Docker's /dev/console is the process's terminal too.
+                let _ = mount_bind(&*terminal.path, "/dev/console");
+                Ok(())
+            }
+        }
+    }
+
+    fn into_ours(self) -> Ends {
+        self.ours
+    }
+}
+
+/// Puts `streams` on descriptors 0, 1 and 2. All of them are above 2: guest-init has its console there.
+fn install(streams: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
+    for (stream, target) in streams.into_iter().zip(0..) {
+        // SAFETY: descriptors 0 to 2 are owned by nobody in this program; the child that lives from
+        // here to its exec is done with the console they were.
+        let mut target =
+            std::mem::ManuallyDrop::new(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(target) });
+        dup2(stream, &mut target)?;
+        fcntl_setfd(&*target, rustix::io::FdFlags::empty())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! The root file system of a machine: the image's disk below, a writable layer above.
+
+use guest_protocol::{Machine, RootfsDevice};
+use rustix::fs::{AtFlags, CWD, statat};
+use rustix::io::Errno;
+use rustix::mount::MountFlags;
+
+use crate::device;
+use crate::fault::{Fault, OrFault};
+use crate::log;
+use crate::mounts::mount_on;
+use crate::overlay;
+
+/// Where the bootfs keeps the image's own file system.
+const LOWER: &str = "/lower";
+
+/// Puts the merged root on [`overlay::MERGED`].
+pub fn assemble(machine: &Machine) -> Result<(), Fault> {
+    mount_image(machine.rootfs)?;
+    overlay::mount_over(LOWER, machine.upper_limit)
+}
+
+fn mount_image(device: RootfsDevice) -> Result<(), Fault> {
+    let path = match device {
+        RootfsDevice::Pmem => "/dev/pmem0",
+        RootfsDevice::Block => "/dev/vda",
+    };
+    device::wait_for(path, || statat(CWD, path, AtFlags::empty()).ok())?;
+    overlay::make_bootfs_directory(LOWER)?;
+    if device == RootfsDevice::Pmem {
+        match mount_on(path, LOWER, "erofs", MountFlags::RDONLY, "dax=always") {
+            Ok(()) => return Ok(()),
+            // EROFS learned DAX in 5.15; and a device can be without it (EOPNOTSUPP, EINVAL).
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => log::note("the rootfs is mounted without DAX"),
+            Err(error) => return Err(error).or_fault("cannot mount the rootfs", path),
+        }
+    }
+    mount_on(path, LOWER, "erofs", MountFlags::RDONLY, "").or_fault("cannot mount the rootfs", path)
+}

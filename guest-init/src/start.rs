@@ -1,0 +1,162 @@
+//! The story of a machine, from its kernel's last step to its power's end.
+
+use std::time::Duration;
+
+use guest_protocol::{CONFIG_PATH, Config, GuestMessage, MODULES_DIR, Role, Stamp, frame};
+use rustix::fd::OwnedFd;
+use rustix::mount::{MountFlags, mount_remount};
+use rustix::system::{RebootCommand, reboot, sethostname};
+
+use crate::command::NotStarted;
+use crate::fault::{Fault, OrFault};
+use crate::process::Started;
+use crate::session::{Session, Transport};
+use crate::stamp::Stamps;
+use crate::switch_root::Bootfs;
+use crate::vsock::Listener;
+use crate::{
+    emulated_host, entropy, host_files, log, loopback, modules, mounts, overlay, ports, process, rootfs,
+    signals, switch_root, system_mounts,
+};
+
+/// How long a host may take to come for the news that there is no machine for it.
+const FAULT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Never returns: PID 1 does not end before its machine does.
+pub fn run() -> ! {
+    if let Err(fault) = live() {
+        report(fault);
+    }
+    power_off()
+}
+
+fn live() -> Result<(), Fault> {
+    let mut stamps = Stamps::open();
+    stamps.write(Stamp::InitStarted);
+    first_mounts()?;
+    let config = read_config()?;
+    entropy::credit(&config.seed)?;
+    modules::load_all(MODULES_DIR)?;
+    stamps.write(Stamp::ModulesLoaded);
+
+    let bootfs = change_root(&config)?;
+    stamps.write(Stamp::RootfsReady);
+
+    let transport = match config.role {
+        Role::Machine(_) => Transport::Vsock(Listener::bind()?),
+        Role::EmulatedHost(_) => Transport::Ports(ports::open_all(&config.process)?),
+    };
+    stamps.write(Stamp::Listening);
+
+    let children = signals::watch_children().or_fault("cannot watch", "children")?;
+    let started = start_process(&config, &mut stamps);
+    stamps.close();
+    leave(bootfs);
+    let session = match started {
+        Ok(started) => Session::of_process(started, children, transport),
+        Err(NotStarted { failure, message }) => {
+            Session::of_message(GuestMessage::StartFailed { failure, message }, children, transport)
+        }
+    };
+    session.run();
+    if let Role::EmulatedHost(host) = &config.role {
+        emulated_host::unmount_shares(host);
+    }
+    Ok(())
+}
+
+/// /dev, and descriptors 0 to 2, which the kernel leaves closed when it has no console.
+fn first_mounts() -> Result<(), Fault> {
+    overlay::make_bootfs_directory("/dev")?;
+    mounts::mount_on("devtmpfs", "/dev", "devtmpfs", MountFlags::NOSUID, "mode=755")
+        .or_fault("cannot mount", "/dev")?;
+    signals::hold_standard_descriptors();
+    Ok(())
+}
+
+fn read_config() -> Result<Config, Fault> {
+    let bytes = std::fs::read(CONFIG_PATH).or_fault("cannot read the configuration", CONFIG_PATH)?;
+    frame::decode(&bytes).or_fault("cannot read the configuration", CONFIG_PATH)
+}
+
+fn change_root(config: &Config) -> Result<Bootfs, Fault> {
+    match &config.role {
+        Role::Machine(machine) => {
+            rootfs::assemble(machine)?;
+            let files = host_files::write_files(&machine.hostname)?;
+            let bootfs = switch_root::switch_to(overlay::MERGED)?;
+            system_mounts::mount_all()?;
+            system_mounts::mount_run()?;
+            files.attach(machine.read_only)?;
+            name_and_network(Some(&machine.hostname))?;
+            // Before the root is read-only. A failure is the process's, and is met again there.
+            let _ = process::make_working_directory(&config.process);
+            if machine.read_only {
+                let flags = MountFlags::BIND | MountFlags::RDONLY;
+                mount_remount("/", flags, "").or_fault("cannot make read-only", "the root")?;
+            }
+            Ok(bootfs)
+        }
+        Role::EmulatedHost(host) => {
+            emulated_host::assemble(host)?;
+            let bootfs = switch_root::switch_to(overlay::MERGED)?;
+            system_mounts::mount_all()?;
+            emulated_host::furnish(host)?;
+            name_and_network(emulated_host::hostname().as_deref())?;
+            Ok(bootfs)
+        }
+    }
+}
+
+fn name_and_network(hostname: Option<&str>) -> Result<(), Fault> {
+    let hostname = hostname.unwrap_or("vmrun");
+    sethostname(hostname.as_bytes()).or_fault("cannot set the hostname", hostname)?;
+    loopback::bring_up()
+}
+
+fn start_process(config: &Config, stamps: &mut Stamps) -> Result<Started, NotStarted> {
+    let Config { role, process, .. } = config;
+    let hostname = match role {
+        Role::Machine(machine) => Some(machine.hostname.as_str()),
+        Role::EmulatedHost(_) => None,
+    };
+    let prepared = process::prepare(process, hostname)?;
+    // Here a template of a warm machine is complete: whatever waits to be woken with a new identity
+    // waits before this line.
+    let started = prepared.start(stamps)?;
+    stamps.write(Stamp::ProcessStarted);
+    Ok(started)
+}
+
+/// After the process has started: nobody waits for this.
+fn leave(bootfs: Bootfs) {
+    match bootfs.free() {
+        Ok(left) => log::note(&["bytes left of the bootfs: ", &left.to_string()].concat()),
+        Err(fault) => log::note(&fault.to_string()),
+    }
+}
+
+/// Tells of a fault in every way there is at this point: the console, and the host if it comes.
+fn report(fault: Fault) {
+    let message = fault.into_message();
+    log::emergency(&message);
+    let transport = Listener::bind().map(Transport::Vsock);
+    let children: Result<OwnedFd, _> = signals::watch_children();
+    if let (Ok(transport), Ok(children)) = (transport, children) {
+        let session = Session::of_message(GuestMessage::Fault { message }, children, transport);
+        session.give_up_after(FAULT_PATIENCE).run();
+    }
+}
+
+fn power_off() -> ! {
+    rustix::fs::sync();
+    // Without ACPI a kernel can reset a machine, but not switch it off: it would halt for ever.
+    let command = match std::fs::exists("/sys/firmware/acpi/tables") {
+        Ok(true) => RebootCommand::PowerOff,
+        _ => RebootCommand::Restart,
+    };
+    let _ = reboot(command);
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}

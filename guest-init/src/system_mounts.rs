@@ -1,0 +1,97 @@
+//! What a Linux system expects under its root: /proc, /sys, /dev and their like, as in a Docker
+//! container, except that the devices are the machine's real ones.
+
+use rustix::fs::{AtFlags, CWD, symlink, unlinkat};
+use rustix::io::Errno;
+use rustix::mount::MountFlags;
+
+use crate::fault::{Fault, OrFault};
+use crate::mounts::{mount_on, mount_point};
+
+struct SystemMount {
+    kind: &'static str,
+    target: &'static str,
+    flags: MountFlags,
+    options: &'static str,
+    /// A kernel can be built without it, and an image does without it.
+    optional: bool,
+}
+
+const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+
+const fn needed(
+    kind: &'static str,
+    target: &'static str,
+    flags: MountFlags,
+    options: &'static str,
+) -> SystemMount {
+    SystemMount { kind, target, flags, options, optional: false }
+}
+
+const fn optional(
+    kind: &'static str,
+    target: &'static str,
+    flags: MountFlags,
+    options: &'static str,
+) -> SystemMount {
+    SystemMount { kind, target, flags, options, optional: true }
+}
+
+const NOSUID: MountFlags = MountFlags::NOSUID;
+const PTY_OPTIONS: &str = "newinstance,gid=5,mode=620,ptmxmode=666";
+
+const SYSTEM_MOUNTS: [SystemMount; 7] = [
+    needed("proc", "/proc", QUIET, ""),
+    needed("sysfs", "/sys", QUIET, ""),
+    optional("cgroup2", "/sys/fs/cgroup", QUIET, ""),
+    needed("devtmpfs", "/dev", NOSUID, "mode=755"),
+    needed("devpts", "/dev/pts", NOSUID.union(MountFlags::NOEXEC), PTY_OPTIONS),
+    needed("tmpfs", "/dev/shm", NOSUID.union(MountFlags::NODEV), "mode=1777"),
+    optional("mqueue", "/dev/mqueue", QUIET, ""),
+];
+
+/// Links of /dev that programs expect; the kernel makes none of them.
+const DEVICE_LINKS: [(&str, &str); 5] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+    ("pts/ptmx", "/dev/ptmx"),
+];
+
+/// Mounts them all. Mount points that the image lacks are made.
+pub fn mount_all() -> Result<(), Fault> {
+    for system in &SYSTEM_MOUNTS {
+        match mount_system(system) {
+            Err(_) if system.optional => {}
+            outcome => outcome?,
+        }
+    }
+    // The kernel's own node opens the same file system, but has no reader in a container's habits.
+    let _ = unlinkat(CWD, "/dev/ptmx", AtFlags::empty());
+    for (target, link) in DEVICE_LINKS {
+        match symlink(target, link) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error).or_fault("cannot make the link", link),
+        }
+    }
+    Ok(())
+}
+
+/// Mounts a fresh /run over an image's that is empty. What an image brings there (a directory for its
+/// server's socket, say, with its owner) stays to be used, as in Docker.
+pub fn mount_run() -> Result<(), Fault> {
+    mount_point("/run", 0o755)?;
+    let mut entries = std::fs::read_dir("/run").or_fault("cannot read the directory", "/run")?;
+    if entries.next().is_none() {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        mount_on("tmpfs", "/run", "tmpfs", flags, "mode=755").or_fault("cannot mount", "/run")?;
+    }
+    Ok(())
+}
+
+fn mount_system(system: &SystemMount) -> Result<(), Fault> {
+    mount_point(system.target, 0o755)?;
+    mount_on(system.kind, system.target, system.kind, system.flags, system.options)
+        .or_fault("cannot mount", system.target)
+}
