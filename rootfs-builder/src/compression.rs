@@ -93,7 +93,8 @@ mod tests {
     use std::io::Write;
 
     fn compressed(compression: Compression, bytes: &[u8]) -> Vec<u8> {
-        let write = |mut encoder: Box<dyn FnMut(&[u8]) -> io::Result<Vec<u8>>>| encoder(bytes).expect("encodes");
+        let write =
+            |mut encoder: Box<dyn FnMut(&[u8]) -> io::Result<Vec<u8>>>| encoder(bytes).expect("encodes");
         match compression {
             Compression::None => bytes.to_vec(),
             Compression::Gzip => write(Box::new(|bytes| {

@@ -40,6 +40,14 @@ impl Digest {
         Ok(Digest(bytes))
     }
 
+    /// The same in the words of `oci_spec`.
+    pub fn to_oci(&self) -> oci_spec::image::Digest {
+        match self.to_string().parse() {
+            Ok(digest) => digest,
+            Err(_) => unreachable!("`sha256:` and 64 digits are a digest to everybody"),
+        }
+    }
+
     /// The 64 digits without the algorithm.
     pub fn hex(&self) -> String {
         use fmt::Write;
@@ -74,9 +82,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Digest, Error> {
         match text.split_once(':') {
-            Some(("sha256", hex)) => {
-                Digest::from_hex(hex).map_err(|_| Error::Malformed(shortened(text)))
-            }
+            Some(("sha256", hex)) => Digest::from_hex(hex).map_err(|_| Error::Malformed(shortened(text))),
             Some((algorithm, _)) if !algorithm.is_empty() => Err(Error::OtherAlgorithm(shortened(text))),
             _ => Err(Error::Malformed(shortened(text))),
         }
@@ -151,7 +157,8 @@ mod tests {
     #[test]
     fn what_is_no_digest_is_refused() {
         let upper = EMPTY.replace("e3b0", "E3B0");
-        for bad in ["", "sha256", "sha256:", ":e3b0", &EMPTY[..70], upper.as_str(), "sha256:../../etc/passwd"] {
+        for bad in ["", "sha256", "sha256:", ":e3b0", &EMPTY[..70], upper.as_str(), "sha256:../../etc/passwd"]
+        {
             assert!(matches!(bad.parse::<Digest>(), Err(Error::Malformed(_))), "{bad}");
         }
         assert!(matches!("sha512:00".parse::<Digest>(), Err(Error::OtherAlgorithm(_))));

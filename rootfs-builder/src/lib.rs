@@ -1,5 +1,6 @@
 //! Container images to read-only disks: names, archives, the image store, layers and EROFS.
 
+pub mod archive;
 pub mod compression;
 pub mod digest;
 pub mod erofs;
@@ -7,4 +8,5 @@ pub mod image;
 pub mod layer;
 pub mod progress;
 pub mod reference;
+pub mod store;
 pub mod tree;

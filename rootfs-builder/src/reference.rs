@@ -192,7 +192,8 @@ fn is_host_label(label: &str) -> bool {
 fn is_path_component(component: &str) -> bool {
     let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let bytes = component.as_bytes();
-    let ends_well = bytes.first().is_some_and(|c| alphanumeric(*c)) && bytes.last().is_some_and(|c| alphanumeric(*c));
+    let ends_well =
+        bytes.first().is_some_and(|c| alphanumeric(*c)) && bytes.last().is_some_and(|c| alphanumeric(*c));
     ends_well
         && component
             .split(|c: char| c.is_ascii() && alphanumeric(c as u8))

@@ -1,0 +1,128 @@
+//! Where images come from as files: an OCI image layout in a directory, and archives that hold one or hold what
+//! `docker save` wrote.
+//!
+//! Readers here know nothing of the store. They find out which images there are ([`FoundImage`]) and hand over
+//! the bytes of layers as a stream.
+
+mod docker;
+mod documents;
+mod index;
+mod layout;
+mod names;
+mod stream;
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::digest::{self, Digest};
+use crate::reference::Reference;
+
+pub use docker::{DockerImage, docker_images};
+pub use documents::{CheckedConfig, Documents, check_config};
+pub use index::find_images;
+pub use layout::{Layout, check_version as check_layout_version};
+pub use stream::{Contents, blob_path, read};
+
+/// What an archive may hold. Beyond a limit it is refused, and the message says so.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of an index, a manifest or a configuration. The OCI distribution specification asks registries for
+    /// 4 MiB.
+    pub document_bytes: u64,
+    /// Bytes of all documents of one archive together.
+    pub all_documents_bytes: u64,
+    /// Layers of one image.
+    pub layers: usize,
+    /// Entries of an archive's tar.
+    pub archive_entries: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            document_bytes: 4 << 20,
+            all_documents_bytes: 32 << 20,
+            layers: 4096,
+            archive_entries: 65_536,
+        }
+    }
+}
+
+/// An image whose documents have been read and checked.
+#[derive(Clone, Debug)]
+pub struct FoundImage {
+    /// What it is called where it was found.
+    pub names: Vec<Reference>,
+    pub manifest: Vec<u8>,
+    pub manifest_media_type: String,
+    pub config: Vec<u8>,
+    /// Lowest first.
+    pub layers: Vec<FoundLayer>,
+    /// One line each.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundLayer {
+    pub blob: Digest,
+    /// Bytes of the blob.
+    pub size: u64,
+    pub diff_id: Digest,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("reading {what}: {source}")]
+    Read { what: String, source: io::Error },
+    #[error("the archive cannot be read: {0}")]
+    Tar(#[source] io::Error),
+    #[error("the archive is empty")]
+    Empty,
+    #[error(
+        "this is neither an OCI image layout nor a docker archive; a root file system is taken by `vmrun import`"
+    )]
+    NotAnImage,
+    #[error("{} is no OCI image layout: it has no {missing}", path.display())]
+    NotALayout { path: PathBuf, missing: &'static str },
+    #[error("the image layout has version ‘{0}’, but only 1.x is supported")]
+    LayoutVersion(String),
+    #[error("{what} is larger than {limit} bytes, the limit for such a document")]
+    DocumentTooLarge { what: String, limit: u64 },
+    #[error("the archive's documents are larger than {limit} bytes together, the limit")]
+    DocumentsTooLarge { limit: u64 },
+    #[error("the archive has more than {limit} entries, the limit")]
+    TooManyEntries { limit: usize },
+    #[error("{what} cannot be understood: {reason}")]
+    Malformed { what: String, reason: String },
+    #[error("{what} is missing")]
+    Missing { what: String },
+    #[error("{what} is damaged: it has {actual} bytes instead of {expected}")]
+    Size { what: String, expected: u64, actual: u64 },
+    #[error("{what} is damaged: its content has the digest {actual} instead of {expected}")]
+    Digest { what: String, expected: Digest, actual: Digest },
+    #[error("{what}: {source}")]
+    DigestForm { what: String, source: digest::Error },
+    #[error("the index holds no image")]
+    NoImage,
+    #[error("there is no image for linux/amd64, only for {0}")]
+    OtherPlatforms(String),
+    #[error("the image is for {0}, but only linux/amd64 can run")]
+    OtherPlatform(String),
+    #[error("indexes are nested more than {0} deep")]
+    TooDeep(usize),
+    #[error("index {0} refers to itself")]
+    Circle(Digest),
+    #[error("{what} is no container image but ‘{kind}’")]
+    NotAContainer { what: String, kind: String },
+    #[error("layer {0} is encrypted, which is not supported")]
+    Encrypted(String),
+    #[error("{what} names {layers} layers, but its configuration has {diff_ids} diff IDs")]
+    LayerCount { what: String, layers: usize, diff_ids: usize },
+    #[error("{what} has {layers} layers, more than {limit}, the limit")]
+    TooManyLayers { what: String, layers: usize, limit: usize },
+}
+
+/// Text from an untrusted document, fit for one line of a message.
+fn shown(text: &str) -> String {
+    text.chars().take(120).flat_map(char::escape_debug).collect()
+}

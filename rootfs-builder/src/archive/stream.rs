@@ -1,0 +1,173 @@
+//! An archive as a stream: read once, from its beginning to its end, entries in any order.
+//!
+//! The documents that say what is what may come last, so small entries and JSON are kept, and everything else
+//! is handed to the caller at once, as a layer if it is one.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::path::{Component, Path};
+
+use super::documents::Documents;
+use super::{Error, Limits};
+use crate::compression::sniff;
+use crate::digest::Digest;
+
+/// Entries up to this size are kept whatever they hold.
+const SMALL: u64 = 64 << 10;
+/// A link to a link to a link: more has no use.
+const LONGEST_CHAIN: usize = 8;
+
+/// What an archive held, by path. `T` is what the caller made of a large entry.
+pub struct Contents<T> {
+    documents: HashMap<String, Vec<u8>>,
+    large: HashMap<String, T>,
+    links: HashMap<String, String>,
+}
+
+impl<T> Contents<T> {
+    pub fn document(&self, path: &str) -> Option<&[u8]> {
+        self.documents.get(self.resolved(path)).map(Vec::as_slice)
+    }
+
+    /// What the caller made of a large entry.
+    pub fn large_mut(&mut self, path: &str) -> Option<&mut T> {
+        let path = self.resolved(path).to_owned();
+        self.large.get_mut(&path)
+    }
+
+    /// Adds what became of an entry that was kept as a document.
+    pub fn insert_large(&mut self, path: &str, large: T) {
+        self.large.insert(path.to_owned(), large);
+    }
+
+    /// For an archive without a list of images: what it is instead.
+    pub fn why_no_image(&self) -> Error {
+        let layers = |path: &String| path.starts_with("blobs/") || path.ends_with("/layer.tar");
+        match self.documents.keys().chain(self.large.keys()).any(layers) {
+            true => {
+                Error::Missing { what: "the archive's index.json or manifest.json (is it cut short?)".into() }
+            }
+            false => Error::NotAnImage,
+        }
+    }
+
+    /// The path of the entry itself, if this is a link.
+    pub fn resolved<'a>(&'a self, path: &'a str) -> &'a str {
+        let mut path = path;
+        for _ in 0..LONGEST_CHAIN {
+            match self.links.get(path) {
+                Some(target) => path = target,
+                None => break,
+            }
+        }
+        path
+    }
+}
+
+impl<T> Documents for Contents<T> {
+    fn blob(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        let bytes = self.document(&blob_path(digest));
+        match bytes.filter(|bytes| bytes.len() as u64 > limit) {
+            Some(_) => Err(Error::DocumentTooLarge { what: digest.short(), limit }),
+            None => Ok(bytes.map(<[u8]>::to_vec)),
+        }
+    }
+}
+
+/// Where an OCI layout keeps a blob.
+pub fn blob_path(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+/// Reads a whole archive, itself compressed or not. `take` is called with each large entry's path, size and
+/// bytes.
+pub fn read<T, E: From<Error>>(
+    archive: impl Read,
+    limits: &Limits,
+    mut take: impl FnMut(&str, u64, &mut dyn Read) -> Result<T, E>,
+) -> Result<Contents<T>, E> {
+    let tar_error = |error| E::from(Error::Tar(error));
+    let (compression, archive) = sniff(archive).map_err(tar_error)?;
+    let archive = compression.decoder(io::BufReader::with_capacity(256 << 10, archive)).map_err(tar_error)?;
+    let mut archive = tar::Archive::new(archive);
+    let mut contents = Contents { documents: HashMap::new(), large: HashMap::new(), links: HashMap::new() };
+    let mut documents_bytes = 0;
+    let mut entries = 0;
+
+    for entry in archive.entries().map_err(tar_error)? {
+        let mut entry = entry.map_err(tar_error)?;
+        entries += 1;
+        if entries > limits.archive_entries {
+            return Err(Error::TooManyEntries { limit: limits.archive_entries }.into());
+        }
+        let path = normalised(Path::new(""), &entry.path().map_err(tar_error)?);
+        let kind = entry.header().entry_type();
+        if kind.is_symlink() || kind.is_hard_link() {
+            if let Some(target) = entry.link_name().map_err(tar_error)? {
+                let from = if kind.is_symlink() { Path::new(&path).parent() } else { None };
+                let target = normalised(from.unwrap_or(Path::new("")), &target);
+                contents.links.insert(path, target);
+            }
+            continue;
+        }
+        if !kind.is_file() && !kind.is_contiguous() {
+            continue;
+        }
+
+        let size = entry.size();
+        let mut first = Vec::new();
+        entry.by_ref().take(SMALL).read_to_end(&mut first).map_err(tar_error)?;
+        let json = matches!(first.trim_ascii_start().first(), Some(b'{' | b'['));
+        contents.large.remove(&path);
+        contents.documents.remove(&path);
+        if size <= SMALL || json && size <= limits.document_bytes {
+            documents_bytes += size;
+            if documents_bytes > limits.all_documents_bytes {
+                return Err(Error::DocumentsTooLarge { limit: limits.all_documents_bytes }.into());
+            }
+            entry.read_to_end(&mut first).map_err(tar_error)?;
+            if first.len() as u64 != size {
+                return Err(tar_error(io::ErrorKind::UnexpectedEof.into()));
+            }
+            contents.documents.insert(path, first);
+        } else {
+            let taken =
+                take(&path, size, &mut Exact { inner: first.as_slice().chain(&mut entry), left: size })?;
+            contents.large.insert(path, taken);
+        }
+    }
+    match entries {
+        0 => Err(Error::Empty.into()),
+        _ => Ok(contents),
+    }
+}
+
+/// A reader whose early end is an error: the archive was cut in the middle of an entry.
+struct Exact<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Exact<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(out)?;
+        self.left = self.left.saturating_sub(n as u64);
+        match n == 0 && self.left > 0 && !out.is_empty() {
+            true => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is cut short")),
+            false => Ok(n),
+        }
+    }
+}
+
+/// A path below the archive's root, without `.` and `..`. Only ever a key: no file is opened by it.
+fn normalised(from: &Path, path: &Path) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for component in from.components().chain(path.components()) {
+        match component {
+            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
+            Component::ParentDir => drop(parts.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    parts.join("/")
+}

@@ -1,0 +1,39 @@
+//! The blobs of the store: `oci/blobs/sha256/<digest>`, as the OCI image layout has them.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::error::{At, Error, Result};
+use super::session::Session;
+use super::{Store, durable};
+use crate::digest::Digest;
+
+pub fn path(store: &Store, digest: &Digest) -> PathBuf {
+    store.root.join("oci/blobs/sha256").join(digest.hex())
+}
+
+/// Adds a small document, synced.
+pub fn add_document(session: &Session, bytes: &[u8]) -> Result<Digest> {
+    let digest = Digest::of(bytes);
+    let place = path(session.store, &digest);
+    if place.exists() {
+        return Ok(digest);
+    }
+    let draft = session.draft("document");
+    let mut file = durable::create(&draft)?;
+    file.write_all(bytes).and_then(|()| file.sync_data()).at("writing", &draft)?;
+    durable::install(&draft, &place)?;
+    Ok(digest)
+}
+
+/// Reads a document back and checks it.
+pub fn document(store: &Store, digest: &Digest) -> Result<Vec<u8>> {
+    let path = path(store, digest);
+    let bytes = fs::read(&path).at("reading", &path)?;
+    let actual = Digest::of(&bytes);
+    match actual == *digest {
+        true => Ok(bytes),
+        false => Err(Error::Damaged { path, reason: format!("its content has the digest {actual}") }),
+    }
+}

@@ -1,0 +1,273 @@
+//! Images in the store: what a run needs to know of them, and nothing that takes time to find out.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{At, Error, Result};
+use super::names::{Named, Names};
+use super::session::Session;
+use super::{Store, durable};
+use crate::digest::Digest;
+use crate::erofs::{self, LayerFiles};
+use crate::image::{ImageConfig, ImageId, parse_time};
+use crate::reference::Reference;
+
+const RECORD_VERSION: u32 = 1;
+
+/// `images/sha256/<id>/image.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    version: u32,
+    /// As the configuration has it.
+    created: Option<String>,
+    config: ImageConfig,
+    /// Bytes of the metadata file.
+    metadata_length: u64,
+    /// Lowest first.
+    layers: Vec<RecordLayer>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct RecordLayer {
+    diff_id: Digest,
+    /// Bytes of the data file.
+    length: u64,
+}
+
+impl Record {
+    fn disk_length(&self) -> u64 {
+        self.metadata_length + self.layers.iter().map(|layer| layer.length).sum::<u64>()
+    }
+
+    pub(super) fn diff_ids(&self) -> impl Iterator<Item = Digest> {
+        self.layers.iter().map(|layer| layer.diff_id)
+    }
+}
+
+/// An image that is ready to run. As long as this value lives, the image cannot be removed.
+#[derive(Debug)]
+pub struct Image {
+    id: ImageId,
+    record: Record,
+    directory: PathBuf,
+    layers_directory: PathBuf,
+    _lease: File,
+}
+
+/// The image's read-only file system, as parts that follow one another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    pub parts: Vec<DiskPart>,
+    /// Bytes of all parts.
+    pub length: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskPart {
+    pub path: PathBuf,
+    /// Bytes, a multiple of 4096.
+    pub length: u64,
+}
+
+/// A line of `vmrun images`: an image under one of its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// None for an image that lost its name to a newer one, or never had any.
+    pub reference: Option<Reference>,
+    pub id: ImageId,
+    pub created: Option<SystemTime>,
+    /// Bytes of its disk. Images share what they have in common, so the sum over all is less.
+    pub size: u64,
+}
+
+impl Image {
+    pub fn id(&self) -> ImageId {
+        self.id
+    }
+
+    pub fn config(&self) -> &ImageConfig {
+        &self.record.config
+    }
+
+    pub fn created(&self) -> Option<SystemTime> {
+        self.record.created.as_deref().and_then(parse_time)
+    }
+
+    pub fn disk(&self) -> Disk {
+        let metadata =
+            DiskPart { path: self.directory.join("metadata"), length: self.record.metadata_length };
+        let data = self.record.layers.iter().filter(|layer| layer.length > 0).map(|layer| DiskPart {
+            path: self.layers_directory.join(layer.diff_id.hex()).join("data"),
+            length: layer.length,
+        });
+        let parts = std::iter::once(metadata).chain(data).collect();
+        Disk { parts, length: self.record.disk_length() }
+    }
+}
+
+impl Store {
+    pub(super) fn image_directory(&self, id: &ImageId) -> PathBuf {
+        self.root.join("images/sha256").join(id.0.hex())
+    }
+
+    pub(super) fn image_record(&self, id: &ImageId) -> Result<Record> {
+        let path = self.image_directory(id).join("image.json");
+        let bytes = fs::read(&path).at("reading", &path)?;
+        parse_record(&path, &bytes)
+    }
+
+    /// The images, newest first, each as often as it has names.
+    pub fn images(&self) -> Result<Vec<ImageSummary>> {
+        let mut summaries = Vec::new();
+        for Named { reference, id, .. } in Names::read(self)?.all(self) {
+            let record = match self.image_record(&id) {
+                // Somebody removed it just now.
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+                record => record?,
+            };
+            let created = record.created.as_deref().and_then(parse_time);
+            summaries.push(ImageSummary { reference, id, created, size: record.disk_length() });
+        }
+        summaries.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.reference.cmp(&b.reference)));
+        Ok(summaries)
+    }
+
+    /// Finds an image by name (the same as Docker would find: `busybox` is `docker.io/library/busybox:latest`),
+    /// by id or by the beginning of an id.
+    pub fn resolve(&self, name: &str) -> Result<Image> {
+        let id = find(&Names::read(self)?.all(self), name)?.id;
+        let directory = self.image_directory(&id);
+        let path = directory.join("image.json");
+        let gone = || Error::NotFound(name.to_owned());
+        let mut lease = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone()),
+            file => file.at("opening", &path)?,
+        };
+        lease.lock_shared().at("locking", &path)?;
+        // Removed between the look and the lock.
+        if lease.metadata().at("reading", &path)?.nlink() == 0 {
+            return Err(gone());
+        }
+        let mut bytes = Vec::new();
+        lease.read_to_end(&mut bytes).at("reading", &path)?;
+        let record = parse_record(&path, &bytes)?;
+        Ok(Image { id, record, directory, layers_directory: self.root.join("layers/sha256"), _lease: lease })
+    }
+
+    /// Writes an image's disk to an empty file: one ordinary EROFS file system. Returns its length in bytes.
+    pub fn export_rootfs(&self, image: &Image, out: &mut File) -> Result<u64> {
+        let disk = image.disk();
+        for part in &disk.parts {
+            let file = File::open(&part.path).at("opening", &part.path)?;
+            let copied = io::copy(&mut file.take(part.length), out).at("copying", &part.path)?;
+            if copied != part.length {
+                let reason = format!("it has {copied} bytes instead of {}", part.length);
+                return Err(Error::Damaged { path: part.path.clone(), reason });
+            }
+        }
+        Ok(disk.length)
+    }
+}
+
+fn parse_record(path: &std::path::Path, bytes: &[u8]) -> Result<Record> {
+    let damaged = |reason: String| Error::Damaged { path: path.to_path_buf(), reason };
+    let record: Record = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+    match record.version {
+        RECORD_VERSION => Ok(record),
+        other => Err(damaged(format!("its version is {other}, not {RECORD_VERSION}"))),
+    }
+}
+
+/// The order is Docker's: a whole id, then a name, then the beginning of an id.
+pub(super) fn find<'a>(images: &'a [Named], wanted: &str) -> Result<&'a Named> {
+    let hex = wanted.strip_prefix("sha256:").unwrap_or(wanted);
+    if let Ok(digest) = Digest::from_hex(hex) {
+        let found = images.iter().find(|image| image.id.0 == digest);
+        return found.ok_or_else(|| Error::NotFound(wanted.to_owned()));
+    }
+    let reference = wanted.parse::<Reference>();
+    if let Ok(reference) = &reference
+        && let Some(found) = images.iter().find(|image| is_called(image, reference))
+    {
+        return Ok(found);
+    }
+    let is_hex = hex.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    let starts = |image: &&Named| is_hex && !hex.is_empty() && image.id.0.hex().starts_with(hex);
+    let mut matching = images.iter().filter(starts);
+    match matching.next() {
+        Some(found) if matching.any(|other| other.id != found.id) => Err(Error::Ambiguous(wanted.to_owned())),
+        Some(found) => Ok(found),
+        // Not a name at all: say what is wrong with it.
+        None => Err(reference.err().map_or_else(|| Error::NotFound(wanted.to_owned()), Error::Reference)),
+    }
+}
+
+/// A digest in a name is that of the manifest, and then the tag does not matter.
+fn is_called(image: &Named, wanted: &Reference) -> bool {
+    let Some(reference) = &image.reference else {
+        return false;
+    };
+    let same_repository =
+        (reference.registry(), reference.repository()) == (wanted.registry(), wanted.repository());
+    match wanted.digest() {
+        Some(digest) => same_repository && *digest == image.manifest,
+        None => same_repository && reference.tag() == wanted.tag(),
+    }
+}
+
+/// Builds the disk of an image whose layers are in the store: its metadata, which is all that is its own.
+pub(super) fn build(
+    session: &Session,
+    id: ImageId,
+    config: &oci_spec::image::ImageConfiguration,
+    diff_ids: &[Digest],
+) -> Result<()> {
+    let store = session.store;
+    let place = store.image_directory(&id);
+    if place.exists() {
+        return Ok(());
+    }
+    let mut files = Vec::new();
+    let mut layers = Vec::new();
+    for diff_id in diff_ids {
+        let directory = store.layer_directory(diff_id);
+        files.push((directory.join("data"), directory.join("entries")));
+        layers.push(RecordLayer { diff_id: *diff_id, length: store.data_length(diff_id)? });
+    }
+    let inputs: Vec<LayerFiles> = files
+        .iter()
+        .zip(&layers)
+        .map(|((data, entries), layer)| LayerFiles { data, data_length: layer.length, entries })
+        .collect();
+
+    let draft = session.draft("image");
+    fs::create_dir(&draft).at("creating", &draft)?;
+    let path = draft.join("metadata");
+    let metadata = durable::create(&path)?;
+    let writer = metadata.try_clone().at("opening", &path)?;
+    let summary =
+        erofs::write_metadata(&inputs, writer).map_err(|source| match super::error::disk_full(&source) {
+            true => Error::Full(store.root.clone()),
+            false => Error::Metadata { image: id, source },
+        })?;
+    metadata.sync_data().at("syncing", &path)?;
+
+    let record = Record {
+        version: RECORD_VERSION,
+        created: config.created().clone(),
+        config: config.config().as_ref().map(ImageConfig::from).unwrap_or_default(),
+        metadata_length: summary.length,
+        layers,
+    };
+    let path = draft.join("image.json");
+    let mut file = durable::create(&path)?;
+    let bytes = serde_json::to_vec(&record).map_err(io::Error::from).at("writing", &path)?;
+    file.write_all(&bytes).and_then(|()| file.sync_data()).at("writing", &path)?;
+    durable::sync_directory(&draft)?;
+    durable::install(&draft, &place).map(|_| ())
+}

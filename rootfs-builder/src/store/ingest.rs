@@ -1,0 +1,256 @@
+//! One pass over a layer's bytes: blob, both digests, data file and entry table.
+//!
+//! Three threads, with pipes between them, because unpacking alone takes about as long as all the rest:
+//!
+//! - the caller's reads the source, writes the blob's draft and computes the blob's digest;
+//! - the second decompresses;
+//! - the third computes the diff ID and builds the layer.
+//!
+//! Each syncs what it wrote when it has come to its end, while the others still work.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use super::durable;
+use super::error::{At, Error, Result, disk_full};
+use super::pipe::{PipeReader, PipeWriter, pipe, read_full};
+use super::session::Session;
+use crate::compression::Compression;
+use crate::digest::{Digest, Hasher};
+use crate::layer::{self, LayerSummary};
+use crate::progress::{LayerName, Progress};
+
+/// What is known of a blob before it is read.
+pub struct Request<'a> {
+    /// How messages call it.
+    pub what: &'a str,
+    /// Its digest and size, when they are known.
+    pub expected: Option<(Digest, u64)>,
+    /// Whether to keep the blob; not when the store has it.
+    pub keep_blob: bool,
+    /// Whether to build the layer; not when the store has it. Its digest is computed all the same.
+    pub build_layer: bool,
+    /// Whether the blob is wanted even if it turns out to be no layer.
+    pub blob_matters: bool,
+    pub name: &'a LayerName,
+    pub progress: &'a dyn Progress,
+}
+
+/// What became of a blob.
+pub struct Ingested {
+    pub blob: Digest,
+    /// Bytes of the blob.
+    pub size: u64,
+    /// Its draft, synced, if it was to be kept.
+    pub draft: Option<PathBuf>,
+    pub layer: Result<IngestedLayer>,
+}
+
+pub struct IngestedLayer {
+    pub compression: Compression,
+    pub diff_id: Digest,
+    /// Synced, if it was to be built.
+    pub built: Option<BuiltLayer>,
+}
+
+/// A directory with `data`, `entries` and `layer.json`, synced.
+pub struct BuiltLayer {
+    pub draft: PathBuf,
+    pub summary: LayerSummary,
+}
+
+/// Reads `source` to its end.
+pub fn ingest(session: &Session, source: &mut dyn Read, request: &Request) -> Result<Ingested> {
+    let limit = session.store.limits.layer_bytes;
+    let mut hasher = Hasher::default();
+    let (compressed_in, compressed_out) = pipe(|_| {});
+    let (tar_in, tar_out) = pipe(|block| hasher.update(block));
+
+    let (copied, unpacked, built) = thread::scope(|scope| {
+        let unpacking = scope.spawn(|| unpack(compressed_out, tar_in, limit));
+        let building = scope.spawn(|| build(session, tar_out, request.build_layer));
+        let copied = copy(session, source, Some(compressed_in), request);
+        (copied, joined(unpacking.join()), joined(building.join()))
+    });
+
+    let (blob, size, draft) = copied?;
+    let what = || request.what.to_owned();
+    // What comes later in the chain fails because of what came before it, but for a disk that is full.
+    let layer = match (unpacked, built) {
+        (_, Err(BuildFailure::Store(error))) => return Err(error),
+        (Err(UnpackFailure::TooLarge), _) => Err(Error::TooLarge { what: what(), limit }),
+        (Err(UnpackFailure::Compression(compression, source)), _) => {
+            Err(Error::Compression { what: what(), compression: compression.name(), source })
+        }
+        (_, Err(BuildFailure::Layer(source))) => Err(Error::Layer { what: what(), source }),
+        (Ok(None), _) => Err(Error::Empty { what: what() }),
+        (Ok(Some(compression)), Ok(built)) => {
+            Ok(IngestedLayer { compression, diff_id: hasher.finish(), built })
+        }
+        (Err(UnpackFailure::NobodyReads), Ok(_)) => Err(Error::Layer {
+            what: what(),
+            source: layer::Error::Read(io::Error::from(io::ErrorKind::UnexpectedEof)),
+        }),
+    };
+    Ok(Ingested { blob, size, draft, layer })
+}
+
+/// Reads `source` to its end for nothing but its digest and size.
+pub fn check(session: &Session, source: &mut dyn Read, request: &Request) -> Result<(Digest, u64)> {
+    copy(session, source, None, request).map(|(digest, size, _)| (digest, size))
+}
+
+fn joined<T>(result: thread::Result<T>) -> T {
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The first thread: from the source to the blob's draft and on.
+fn copy(
+    session: &Session,
+    source: &mut dyn Read,
+    mut onward: Option<PipeWriter>,
+    request: &Request,
+) -> Result<(Digest, u64, Option<PathBuf>)> {
+    let draft = request.keep_blob.then(|| session.draft("blob"));
+    let mut file = draft.as_deref().map(durable::create).transpose()?;
+    let mut hasher = Hasher::default();
+    let mut own_buffer = Vec::new();
+
+    loop {
+        // Without a reader of the layer (it failed, and will say why) the blob is still copied and checked: if
+        // it is damaged, that is what has to be said.
+        let mut buffer = match onward.as_mut().map(PipeWriter::buffer) {
+            Some(Ok(buffer)) => buffer,
+            _ if !request.blob_matters => return Ok((hasher.clone().finish(), hasher.length(), None)),
+            _ => {
+                onward = None;
+                own_buffer.resize(super::pipe::BLOCK, 0);
+                std::mem::take(&mut own_buffer)
+            }
+        };
+        let length = read_full(source, &mut buffer).map_err(Error::Input)?;
+        if length == 0 {
+            break;
+        }
+        hasher.update(&buffer[..length]);
+        if let (Some(file), Some(draft)) = (&mut file, &draft) {
+            file.write_all(&buffer[..length]).at("writing", draft)?;
+        }
+        match request.expected {
+            Some((_, size)) if hasher.length() > size => break,
+            _ => request.progress.layer_advanced(request.name, hasher.length()),
+        }
+        match &mut onward {
+            Some(pipe) => {
+                let _ = pipe.send(buffer, length);
+            }
+            None => own_buffer = buffer,
+        }
+    }
+
+    let (size, blob) = (hasher.length(), hasher.finish());
+    if let Some((expected, expected_size)) = request.expected {
+        if size != expected_size {
+            return Err(Error::BlobSize { what: request.what.into(), expected: expected_size, actual: size });
+        }
+        if blob != expected {
+            return Err(Error::BlobDigest { what: request.what.into(), expected, actual: blob });
+        }
+    }
+    if let Some(pipe) = onward {
+        let _ = pipe.finish();
+    }
+    if let (Some(file), Some(draft)) = (&file, &draft) {
+        file.sync_data().at("syncing", draft)?;
+    }
+    Ok((blob, size, draft))
+}
+
+enum UnpackFailure {
+    Compression(Compression, io::Error),
+    TooLarge,
+    /// The builder has given up, and says why.
+    NobodyReads,
+}
+
+/// The second thread: decompression. None when there was not a single byte.
+fn unpack(
+    mut compressed: PipeReader,
+    mut tar: PipeWriter,
+    limit: u64,
+) -> std::result::Result<Option<Compression>, UnpackFailure> {
+    let first = compressed.fill_buf().map_err(|_| UnpackFailure::NobodyReads)?;
+    if first.is_empty() {
+        return Ok(None);
+    }
+    let compression = Compression::detect(first);
+    let failed = |error: io::Error| UnpackFailure::Compression(compression, error);
+
+    let mut decoder = compression.decoder(compressed).map_err(failed)?;
+    let mut total = 0u64;
+    loop {
+        let mut buffer = tar.buffer().map_err(|_| UnpackFailure::NobodyReads)?;
+        let length = read_full(&mut *decoder, &mut buffer).map_err(failed)?;
+        if length == 0 {
+            break;
+        }
+        total += length as u64;
+        if total > limit {
+            return Err(UnpackFailure::TooLarge);
+        }
+        tar.send(buffer, length).map_err(|_| UnpackFailure::NobodyReads)?;
+    }
+    let _ = tar.finish();
+    Ok(Some(compression))
+}
+
+enum BuildFailure {
+    Layer(layer::Error),
+    Store(Error),
+}
+
+impl From<Error> for BuildFailure {
+    fn from(error: Error) -> BuildFailure {
+        BuildFailure::Store(error)
+    }
+}
+
+/// The third thread: the diff ID, which the pipe computes, and the layer's files.
+fn build(
+    session: &Session,
+    mut tar: PipeReader,
+    wanted: bool,
+) -> std::result::Result<Option<BuiltLayer>, BuildFailure> {
+    if !wanted {
+        return match tar.drain() {
+            Ok(()) => Ok(None),
+            Err(error) => Err(BuildFailure::Layer(layer::Error::Read(error))),
+        };
+    }
+    let draft = session.draft("layer");
+    std::fs::create_dir(&draft).at("creating", &draft)?;
+    let (data_path, entries_path) = (draft.join("data"), draft.join("entries"));
+    let data = durable::create(&data_path)?;
+    let entries = durable::create(&entries_path)?;
+    let duplicate = |file: &File, path: &Path| file.try_clone().at("opening", path);
+
+    let summary = layer::build_buffered(
+        &mut tar,
+        duplicate(&data, &data_path)?,
+        duplicate(&entries, &entries_path)?,
+        &session.store.limits.layer,
+    )
+    .map_err(|error| match disk_full(&error) {
+        true => BuildFailure::Store(Error::Full(session.store.root.clone())),
+        false => BuildFailure::Layer(error),
+    })?;
+    tar.drain().map_err(|error| BuildFailure::Layer(layer::Error::Read(error)))?;
+
+    super::layers::write_record(&draft, &summary)?;
+    data.sync_data().at("syncing", &data_path)?;
+    entries.sync_data().at("syncing", &entries_path)?;
+    durable::sync_directory(&draft)?;
+    Ok(Some(BuiltLayer { draft, summary }))
+}

@@ -1,0 +1,153 @@
+//! `vmrun load`: images from a layout directory or an archive.
+
+use std::io::Read;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{fmt, thread};
+
+use oci_spec::image::{Descriptor, MediaType};
+
+use super::error::{Error, Result};
+use super::layers::{self, Wanted};
+use super::load_archive::load_archive;
+use super::session::Session;
+use super::{Store, blobs, images, names};
+use crate::archive::{self, CheckedConfig, FoundImage, FoundLayer, Layout};
+use crate::image::ImageId;
+use crate::progress::{LayerName, Progress};
+use crate::reference::Reference;
+
+/// Where images come from.
+pub enum LoadSource {
+    /// An OCI image layout.
+    Directory(PathBuf),
+    /// An archive of one, or of what `docker save` writes; compressed or not. Read once, to its end.
+    Archive(Box<dyn Read>),
+}
+
+impl fmt::Debug for LoadSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadSource::Directory(path) => f.debug_tuple("Directory").field(path).finish(),
+            LoadSource::Archive(_) => f.write_str("Archive"),
+        }
+    }
+}
+
+/// An image that is in the store now, under one of its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    pub reference: Option<Reference>,
+    pub id: ImageId,
+    /// What was left out or could not be taken as it was, one line each; only with the first name.
+    pub warnings: Vec<String>,
+}
+
+impl Store {
+    /// Adds every image of `source`. `name` is what the image is called instead of what it is called there;
+    /// there must be only one then.
+    pub fn load(
+        &self,
+        source: LoadSource,
+        name: Option<&Reference>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Loaded>> {
+        let limits = &self.limits.archive;
+        self.adding(|session| match source {
+            LoadSource::Directory(path) => {
+                let layout = Layout::open(&path, limits)?;
+                let found = archive::find_images(&layout.index, &layout, limits)?;
+                check_single(found.len(), name)?;
+                let add = |image| load_from_layout(session, &layout, image, name, progress);
+                found.into_iter().map(add).collect::<Result<Vec<_>>>().map(|loaded| loaded.concat())
+            }
+            LoadSource::Archive(reader) => load_archive(session, reader, name, progress),
+        })
+    }
+}
+
+pub fn check_single(found: usize, name: Option<&Reference>) -> Result<()> {
+    match name {
+        Some(_) if found > 1 => Err(Error::SeveralImages(found)),
+        _ => Ok(()),
+    }
+}
+
+/// Several layers at once, one for each processor: one alone does not keep two busy.
+fn load_from_layout(
+    session: &Session,
+    layout: &Layout,
+    image: FoundImage,
+    name: Option<&Reference>,
+    progress: &dyn Progress,
+) -> Result<Vec<Loaded>> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let results = Mutex::new(Vec::new());
+    let work = || {
+        while !failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(FoundLayer { blob, size, diff_id }) = image.layers.get(index).cloned() else {
+                break;
+            };
+            let wanted = Wanted { blob, size, diff_id };
+            let name = LayerName { index, label: blob.short() };
+            let mut open = || Ok(Box::new(layout.open_blob(&blob)?) as Box<dyn Read>);
+            let result = layers::ensure(session, &wanted, &name, progress, &mut open);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            if let Ok(mut results) = results.lock() {
+                results.push((index, result));
+            }
+        }
+    };
+    let workers = thread::available_parallelism().map_or(1, NonZero::get).min(image.layers.len());
+    thread::scope(|scope| {
+        for _ in 1..workers {
+            scope.spawn(work);
+        }
+        work();
+    });
+
+    let mut results = results.into_inner().unwrap_or_default();
+    results.sort_by_key(|(index, _)| *index);
+    let mut warnings = Vec::new();
+    for (_, result) in results {
+        warnings.extend(result?);
+    }
+    add_image(session, image, warnings, name)
+}
+
+/// Adds an image whose layers have been added.
+pub fn add_image(
+    session: &Session,
+    image: FoundImage,
+    layer_warnings: Vec<String>,
+    name: Option<&Reference>,
+) -> Result<Vec<Loaded>> {
+    let id = ImageId(blobs::add_document(session, &image.config)?);
+    let CheckedConfig { config, diff_ids } =
+        archive::check_config("the configuration", &image.config, &session.store.limits.archive)?;
+    let manifest = blobs::add_document(session, &image.manifest)?;
+    images::build(session, id, &config, &diff_ids)?;
+
+    let media_type = MediaType::from(image.manifest_media_type.as_str());
+    let digest = manifest.to_oci();
+    let descriptor = Descriptor::new(media_type, image.manifest.len() as u64, digest);
+    let names = name.map_or(image.names, |name| vec![name.clone()]);
+    names::publish(session, &descriptor, id, &names)?;
+
+    let mut warnings = if name.is_some() { Vec::new() } else { image.warnings };
+    warnings.extend(layer_warnings);
+    let references = match names.is_empty() {
+        true => vec![None],
+        false => names.into_iter().map(Some).collect(),
+    };
+    let loaded = references.into_iter().map(|reference| Loaded {
+        reference,
+        id,
+        warnings: std::mem::take(&mut warnings),
+    });
+    Ok(loaded.collect())
+}

@@ -1,0 +1,188 @@
+//! `oci/index.json`: which images there are and what they are called.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, ImageManifest, MediaType, SCHEMA_VERSION};
+
+use super::error::{At, Error, Result};
+use super::session::{Session, lock};
+use super::{Store, blobs, durable};
+use crate::digest::Digest;
+use crate::image::ImageId;
+use crate::reference::Reference;
+
+/// The annotation by which skopeo and umoci find an image in a layout. Holds the name in full.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Spares reading the manifest. Other tools do not write it.
+const IMAGE_ID: &str = "dev.vmrun.image.id";
+
+/// The index as it was read.
+pub struct Names {
+    path: PathBuf,
+    entries: Vec<Descriptor>,
+}
+
+/// One entry: an image with a name, or without any.
+pub struct Named {
+    pub reference: Option<Reference>,
+    pub manifest: Digest,
+    pub id: ImageId,
+}
+
+impl Names {
+    /// Reads the index. It is only ever replaced as a whole, so no lock is needed to read it.
+    pub fn read(store: &Store) -> Result<Names> {
+        let path = store.root.join("oci/index.json");
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Names { path, entries: Vec::new() });
+            }
+            bytes => bytes.at("reading", &path)?,
+        };
+        let index: ImageIndex = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Damaged { path: path.clone(), reason: error.to_string() })?;
+        Ok(Names { path, entries: index.manifests().clone() })
+    }
+
+    /// Every image of the index that the store has a disk of. Other tools may have added some.
+    pub fn all(&self, store: &Store) -> Vec<Named> {
+        self.entries.iter().filter_map(|entry| named(store, entry)).collect()
+    }
+
+    pub fn descriptors(&self) -> &[Descriptor] {
+        &self.entries
+    }
+
+    /// Gives an image a name, or none if it has one. The image that had the name before keeps its place, without
+    /// a name.
+    fn add(&mut self, manifest: Descriptor, id: ImageId, name: Option<&Reference>) -> Result<()> {
+        let digest = manifest.digest().clone();
+        let mut annotations = HashMap::from([(IMAGE_ID.to_owned(), id.to_string())]);
+        match name {
+            None if self.entries.iter().any(|entry| *entry.digest() == digest) => return Ok(()),
+            None => {}
+            Some(name) => {
+                // Its own nameless entry has become superfluous.
+                self.entries.retain(|entry| ref_name(entry).is_some() || *entry.digest() != digest);
+                let full = name.full();
+                let holder = self.entries.iter().position(|entry| ref_name(entry) == Some(&full));
+                if let Some(position) = holder {
+                    let old = self.entries.remove(position);
+                    if *old.digest() != digest {
+                        self.keep_nameless(old);
+                    }
+                }
+                annotations.insert(REF_NAME.to_owned(), full);
+            }
+        }
+        let mut manifest = manifest;
+        manifest.set_annotations(Some(annotations));
+        self.entries.push(manifest);
+        Ok(())
+    }
+
+    fn keep_nameless(&mut self, mut entry: Descriptor) {
+        if self.entries.iter().any(|other| other.digest() == entry.digest()) {
+            return;
+        }
+        let mut annotations = entry.annotations().clone().unwrap_or_default();
+        annotations.remove(REF_NAME);
+        entry.set_annotations(Some(annotations));
+        self.entries.push(entry);
+    }
+
+    /// Takes out the entries for which `gone` holds.
+    fn remove(&mut self, gone: impl Fn(&Descriptor) -> bool) {
+        self.entries.retain(|entry| !gone(entry));
+    }
+
+    fn write(self, session: &Session) -> Result<()> {
+        let draft = session.draft("index");
+        let index = ImageIndexBuilder::default()
+            .schema_version(SCHEMA_VERSION)
+            .media_type(MediaType::ImageIndex)
+            .manifests(self.entries)
+            .build()
+            .map_err(io::Error::other)
+            .at("writing", &self.path)?;
+        durable::replace(&self.path, &draft, &sorted_json(&index).at("writing", &self.path)?)
+    }
+}
+
+/// JSON with sorted keys: the same value is always the same bytes.
+pub fn sorted_json(value: &impl serde::Serialize) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(&serde_json::to_value(value)?)?)
+}
+
+fn annotation<'a>(entry: &'a Descriptor, key: &str) -> Option<&'a String> {
+    entry.annotations().as_ref().and_then(|annotations| annotations.get(key))
+}
+
+fn ref_name(entry: &Descriptor) -> Option<&String> {
+    annotation(entry, REF_NAME)
+}
+
+fn named(store: &Store, entry: &Descriptor) -> Option<Named> {
+    let manifest: Digest = entry.digest().to_string().parse().ok()?;
+    let id = match annotation(entry, IMAGE_ID) {
+        Some(id) => id.parse().ok()?,
+        None => id_of(store, &manifest)?,
+    };
+    let reference = ref_name(entry).and_then(|name| name.parse().ok());
+    Some(Named { reference, manifest, id })
+}
+
+/// For an entry that another tool has made.
+fn id_of(store: &Store, manifest: &Digest) -> Option<ImageId> {
+    let manifest: ImageManifest = serde_json::from_slice(&blobs::document(store, manifest).ok()?).ok()?;
+    let id = ImageId(manifest.config().digest().to_string().parse().ok()?);
+    store.image_directory(&id).exists().then_some(id)
+}
+
+/// Adds names for an image whose layers, blobs and disk are in place.
+pub fn publish(session: &Session, manifest: &Descriptor, id: ImageId, names: &[Reference]) -> Result<()> {
+    let store = session.store;
+    for directory in ["oci/blobs/sha256", "layers/sha256", "images/sha256"] {
+        durable::sync_directory(&store.root.join(directory))?;
+    }
+    let _lock = lock(&store.lock_path("names"))?;
+    let mut index = Names::read(store)?;
+    if names.is_empty() {
+        index.add(manifest.clone(), id, None)?;
+    }
+    for name in names {
+        index.add(manifest.clone(), id, Some(name))?;
+    }
+    index.write(session)
+}
+
+/// Changes the index by taking entries out, all or only those of one name. `check` sees the index first, under
+/// the lock, and says which.
+pub fn withdraw<T>(session: &Session, choose: impl FnOnce(&[Named]) -> Result<(T, Withdrawal)>) -> Result<T> {
+    let store = session.store;
+    let _lock = lock(&store.lock_path("names"))?;
+    let mut index = Names::read(store)?;
+    let (result, withdrawal) = choose(&index.all(store))?;
+    match withdrawal {
+        Withdrawal::Name(name) => {
+            let full = name.full();
+            index.remove(|entry| ref_name(entry) == Some(&full));
+        }
+        Withdrawal::Image(id) => {
+            let is_it = |entry: &Descriptor| named(store, entry).is_some_and(|named| named.id == id);
+            index.remove(is_it);
+        }
+    }
+    index.write(session)?;
+    Ok(result)
+}
+
+pub enum Withdrawal {
+    /// One name; the image has others.
+    Name(Reference),
+    /// Everything that refers to an image.
+    Image(ImageId),
+}

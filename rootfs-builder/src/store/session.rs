@@ -1,0 +1,125 @@
+//! One command's work on the store: what it must hold while it works, and its drafts.
+//!
+//! Three kinds of lock, all `flock`, so that the kernel lets go of them however a process ends:
+//!
+//! - `locks/collect`: shared by whoever adds, exclusive for whoever removes what nobody refers to. What is
+//!   being added is not yet referred to by anything.
+//! - `locks/names`: exclusive, for the moment in which `oci/index.json` is replaced.
+//! - `locks/layer-…`: exclusive, by diff ID, so that two who want one layer build it once.
+//!
+//! Drafts are in a directory of their own under `tmp/`, which is locked as long as its owner lives; those of
+//! the dead are removed by the next session.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Store;
+use super::error::{At, Result};
+
+const PREFIX: &str = "store-";
+
+pub struct Session<'a> {
+    pub store: &'a Store,
+    directory: PathBuf,
+    next: AtomicU64,
+    /// Held to the end; the order of fields is the order in which they are let go.
+    _directory_lock: File,
+    _collect_lock: File,
+}
+
+impl<'a> Session<'a> {
+    /// Begins to add something.
+    pub fn begin(store: &'a Store) -> Result<Session<'a>> {
+        let collect_lock = lock_shared(&store.lock_path("collect"))?;
+        Session::with_lock(store, collect_lock)
+    }
+
+    /// Begins to remove; none when somebody is adding or removing just now.
+    pub fn begin_collecting(store: &'a Store) -> Result<Option<Session<'a>>> {
+        match try_lock(&store.lock_path("collect"))? {
+            Some(lock) => Session::with_lock(store, lock).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn with_lock(store: &'a Store, collect_lock: File) -> Result<Session<'a>> {
+        let tmp = store.root.join("tmp");
+        remove_abandoned(&tmp)?;
+        let (directory, lock) = create_locked(&tmp)?;
+        Ok(Session {
+            store,
+            directory,
+            next: AtomicU64::new(0),
+            _directory_lock: lock,
+            _collect_lock: collect_lock,
+        })
+    }
+
+    /// A path for a draft, not yet used.
+    pub fn draft(&self, kind: &str) -> PathBuf {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.directory.join(format!("{kind}-{number}"))
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        // What stays behind is removed by the next session.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn create_locked(tmp: &Path) -> Result<(PathBuf, File)> {
+    loop {
+        let directory =
+            tempfile::Builder::new().prefix(PREFIX).tempdir_in(tmp).at("creating a directory in", tmp)?;
+        let lock = File::open(directory.path()).at("opening", directory.path())?;
+        lock.lock().at("locking", directory.path())?;
+        // Between its creation and the lock it looked abandoned, and somebody may have removed it.
+        if directory.path().exists() {
+            return Ok((directory.keep(), lock));
+        }
+    }
+}
+
+fn remove_abandoned(tmp: &Path) -> Result<()> {
+    for entry in fs::read_dir(tmp).at("reading", tmp)? {
+        let entry = entry.at("reading", tmp)?;
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        if let Ok(directory) = File::open(entry.path())
+            && directory.try_lock().is_ok()
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn open_lock(path: &Path) -> Result<File> {
+    File::options().create(true).truncate(false).read(true).write(true).open(path).at("opening", path)
+}
+
+/// Waits for the lock.
+pub fn lock(path: &Path) -> Result<File> {
+    let file = open_lock(path)?;
+    file.lock().at("locking", path)?;
+    Ok(file)
+}
+
+fn lock_shared(path: &Path) -> Result<File> {
+    let file = open_lock(path)?;
+    file.lock_shared().at("locking", path)?;
+    Ok(file)
+}
+
+fn try_lock(path: &Path) -> Result<Option<File>> {
+    let file = open_lock(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error).at("locking", path),
+    }
+}
