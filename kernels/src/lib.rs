@@ -22,6 +22,8 @@ mod compression;
 mod config;
 pub mod cpio;
 mod feature;
+#[cfg(test)]
+mod fixtures;
 mod image;
 mod kernel;
 mod lz4_legacy;

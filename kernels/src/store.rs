@@ -355,3 +355,7 @@ fn shown(sources: &[impl AsRef<Path>]) -> String {
     let shown: Vec<_> = sources.iter().map(|source| source.as_ref().display().to_string()).collect();
     shown.join(" and ")
 }
+
+#[cfg(test)]
+#[path = "store_test.rs"]
+mod tests;

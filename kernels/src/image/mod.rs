@@ -61,7 +61,7 @@ pub fn unpack(image: &File, out: &mut File) -> Result<Facts, Error> {
             compression::reader(reader.take(payload.end - payload.start)).map_err(Error::Unpack)?
         }
     };
-    copy(payload, out)?;
+    copy(payload, out, VMLINUX_LIMIT)?;
     out.flush()?;
     vmlinux::inspect(out)
 }
@@ -117,8 +117,8 @@ fn portable_executable(start: &[u8]) -> Error {
     }
 }
 
-fn copy(from: impl Read, to: &mut File) -> Result<(), Error> {
-    let mut from = Bounded::new(from, VMLINUX_LIMIT, "the unpacked kernel");
+fn copy(from: impl Read, to: &mut File, limit: u64) -> Result<(), Error> {
+    let mut from = Bounded::new(from, limit, "the unpacked kernel");
     let mut buffer = vec![0; 256 << 10];
     loop {
         let read = match from.read(&mut buffer) {

@@ -1,1 +1,80 @@
+use std::path::Path;
 
+use super::*;
+use crate::fixtures::{lay_out, module, tool};
+
+fn tree(files: &[(&str, Vec<u8>)]) -> (tempfile::TempDir, ModuleTree) {
+    let directory = tempfile::tempdir().unwrap();
+    let files: Vec<_> = files.iter().map(|(name, content)| (name.to_string(), content.clone())).collect();
+    lay_out(directory.path(), &files);
+    let tree = ModuleTree::open(directory.path()).unwrap();
+    (directory, tree)
+}
+
+#[test]
+fn dependencies_come_first_and_built_in_ones_not_at_all() {
+    let (_directory, tree) = tree(&[
+        ("modules.builtin", b"kernel/x/built-in.ko\n".to_vec()),
+        ("kernel/a.ko", module(&["depends=b,c,built-in"])),
+        ("kernel/b.ko.xz", tool("xz", &[], &module(&["depends=d"]))),
+        ("kernel/c.ko.zst", tool("zstd", &[], &module(&["depends=d,b"]))),
+        ("kernel/sub/d.ko.gz", tool("gzip", &[], &module(&["depends="]))),
+        ("kernel/unneeded.ko", module(&["depends=nothing"])),
+    ]);
+    assert_eq!(load_order(&tree, &["a"]).unwrap(), ["d", "b", "c", "a"]);
+    assert_eq!(load_order(&tree, &["d", "built_in", "c"]).unwrap(), ["d", "b", "c"]);
+}
+
+#[test]
+fn a_crypto_algorithm_is_wanted_by_its_name() {
+    let files = [
+        ("kernel/lib/libcrc32c.ko", module(&["softdep=pre: crc32c", "depends="])),
+        ("kernel/crypto/crc32c_generic.ko", module(&["alias=crypto-crc32c-generic", "alias=crypto-crc32c"])),
+        ("kernel/arch/x86/crypto/crc32c-intel.ko", module(&["alias=crypto-crc32c"])),
+    ];
+    let (_directory, both) = tree(&files);
+    assert_eq!(load_order(&both, &["libcrc32c"]).unwrap(), ["crc32c_generic", "libcrc32c"]);
+    let (_directory, one) = tree(&[files[0].clone(), files[2].clone()]);
+    assert_eq!(load_order(&one, &["libcrc32c"]).unwrap(), ["crc32c_intel", "libcrc32c"]);
+    let (_directory, none) = tree(&files[..1]);
+    assert_eq!(load_order(&none, &["libcrc32c"]).unwrap(), ["libcrc32c"]);
+    let built_in = ("modules.builtin.modinfo", b"crc32c_generic.alias=crypto-crc32c\0x.y=z\0".to_vec());
+    let (_directory, built_in) = tree(&[files[0].clone(), files[2].clone(), built_in]);
+    assert_eq!(load_order(&built_in, &["libcrc32c"]).unwrap(), ["libcrc32c"]);
+}
+
+#[test]
+fn what_cannot_be_ordered_is_said() {
+    let (_directory, tree) = tree(&[
+        ("a.ko", module(&["depends=b"])),
+        ("b.ko", module(&["depends=a"])),
+        ("c.ko", module(&["depends=gone"])),
+        ("d.ko", b"no ELF".to_vec()),
+        ("e.ko", module(&["softdep=pre: f", "depends="])),
+        ("f.ko", module(&["softdep=pre: e", "depends="])),
+    ]);
+    let complaint = |name| load_order(&tree, &[name]).unwrap_err().to_string();
+    assert!(complaint("a").contains("a, b depend on each other"), "{}", complaint("a"));
+    assert_eq!(complaint("c"), "the module gone is missing, which c depends on");
+    assert!(complaint("gone").contains("the module gone is missing"));
+    assert!(complaint("d").contains("d.ko is damaged"), "{}", complaint("d"));
+    // Soft dependencies may go round: one of the two is simply first.
+    assert_eq!(load_order(&tree, &["e"]).unwrap(), ["f", "e"]);
+}
+
+#[test]
+fn names_are_those_of_the_kernel() {
+    let (_directory, tree) = tree(&[
+        ("kernel/virtio-rng.ko", module(&[])),
+        ("kernel/x.ko.bak", module(&[])),
+        ("kernel/x.kolibri", module(&[])),
+        ("kernel/modules.order", Vec::new()),
+    ]);
+    assert!(tree.has("virtio_rng"));
+    assert_eq!(tree.len(), 1);
+}
+
+#[test]
+fn no_directory_is_no_modules() {
+    assert!(ModuleTree::open(Path::new("/nonexistent")).unwrap().is_empty());
+}

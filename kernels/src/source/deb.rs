@@ -31,7 +31,16 @@ pub fn collect(file: File, into: &mut Collection) -> Result<(), Error> {
         let mut content = (&mut archive).take(member.size);
         if member.name == "data.tar" || member.name.starts_with("data.tar.") {
             let unpacked = compression::reader(&mut content).map_err(damaged)?;
-            return files(Bounded::new(unpacked, UNPACKED_LIMIT, "the unpacked package"), into);
+            let mut unpacked = Bounded::new(unpacked, UNPACKED_LIMIT, "the unpacked package");
+            files(&mut unpacked, into)?;
+            // To the very end: the last checksum is there, and a cut would be.
+            io::copy(&mut unpacked, &mut io::sink()).map_err(damaged)?;
+            drop(unpacked);
+            io::copy(&mut content, &mut io::sink()).map_err(Error::Read)?;
+            return match content.limit() {
+                0 => Ok(()),
+                _ => Err(Error::Package("it is cut off".into())),
+            };
         }
         let skipped = io::copy(&mut content, &mut io::sink()).map_err(Error::Read)?;
         if skipped < member.size {

@@ -1,0 +1,308 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::ability::Ability;
+use crate::fixtures::{self, Entry, VERSION, bzimage, deb, kernel_deb, kernel_files, tool, vmlinux};
+
+struct Fixture {
+    directory: tempfile::TempDir,
+    store: KernelStore,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        let store = KernelStore::open(&directory.path().join("kernels")).unwrap();
+        Fixture { directory, store }
+    }
+
+    fn source(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn add(&self, sources: &[&Path]) -> Result<Kernel, Error> {
+        self.store.add(sources, None, &|_| ())
+    }
+
+    fn add_deb(&self, content: &[u8]) -> Result<Kernel, Error> {
+        self.add(&[&self.source("kernel.deb", content)])
+    }
+
+    /// Everything in the store but its lock.
+    fn content(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.directory.path().join("kernels")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != ".lock").collect()
+    }
+}
+
+fn archive_names(path: &Path) -> Vec<String> {
+    let archive = fs::read(path).unwrap();
+    let list = std::process::Command::new("cpio")
+        .args(["-t", "--quiet"])
+        .stdin(fs::File::open(path).unwrap())
+        .output()
+        .unwrap();
+    assert!(!archive.is_empty());
+    String::from_utf8(list.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_package_becomes_a_kernel_with_the_archive_a_machine_needs() {
+    let fixture = Fixture::new();
+    let kernel = fixture.add_deb(&kernel_deb()).unwrap();
+    assert_eq!((kernel.name.as_str(), kernel.version.as_str()), (VERSION, VERSION));
+    assert_eq!(kernel.config_source, ConfigSource::File);
+    assert_eq!(kernel.modules, 9);
+    assert_eq!(kernel.minimum_memory, 96 << 20);
+    assert_eq!(*kernel.abilities.of(Feature::Overlayfs), Ability::BuiltIn);
+    assert_eq!(*kernel.abilities.of(Feature::Erofs), Ability::Module);
+    assert_eq!(*kernel.abilities.of(Feature::NineP), Ability::Absent { missing: "CONFIG_NET_9P".into() });
+    // The configuration promises it, but the package has no such file.
+    assert_eq!(*kernel.abilities.of(Feature::Ext4), Ability::Absent { missing: "ext4.ko".into() });
+    assert!(fs::read(&kernel.vmlinux).unwrap() == vmlinux(VERSION, None));
+    assert!(kernel.modules_directory().join("kernel/fs/erofs/erofs.ko.gz").is_file());
+
+    let prepared = kernel.modules_archive(MACHINE_WITH_BLOCK).unwrap();
+    assert_eq!(
+        archive_names(&prepared),
+        [
+            "modules",
+            "modules/00-virtio_ring.ko",
+            "modules/01-virtio_mmio.ko",
+            "modules/02-virtio_blk.ko",
+            "modules/03-crc32c_generic.ko",
+            "modules/04-libcrc32c.ko",
+            "modules/05-erofs.ko",
+            "modules/06-vsock.ko",
+            "modules/07-vmw_vsock_virtio_transport.ko"
+        ]
+    );
+    let before = fs::metadata(&prepared).unwrap().modified().unwrap();
+    let again = fixture.store.default_kernel().unwrap().modules_archive(MACHINE_WITH_BLOCK).unwrap();
+    assert_eq!((&again, fs::metadata(&again).unwrap().modified().unwrap()), (&prepared, before));
+
+    let other = kernel.modules_archive(&[Feature::Erofs]).unwrap();
+    assert_eq!(archive_names(&other).len(), 4);
+    let lacking = kernel.modules_archive(EMULATED_HOST).unwrap_err().to_string();
+    assert_eq!(lacking, format!("the kernel {VERSION} lacks CONFIG_VIRTIO_PCI, needed for virtio-pci"));
+}
+
+#[test]
+fn every_compression_of_a_package_is_read() {
+    let tar = fixtures::files_tar(&kernel_files());
+    for (name, content) in [
+        ("data.tar", tar.clone()),
+        ("data.tar.gz", tool("gzip", &[], &tar)),
+        ("data.tar.zst", tool("zstd", &[], &tar)),
+        ("data.tar.bz2", tool("bzip2", &[], &tar)),
+    ] {
+        Fixture::new().add_deb(&deb(name, &content)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+#[test]
+fn a_kernel_split_over_two_packages_needs_both() {
+    let fixture = Fixture::new();
+    let (image, modules): (Vec<_>, Vec<_>) =
+        kernel_files().into_iter().partition(|(name, _)| name.contains("vmlinuz"));
+    let image = fixture.source("image.deb", &deb("data.tar", &fixtures::files_tar(&image)));
+    let modules = fixture.source("modules.deb", &deb("data.tar", &fixtures::files_tar(&modules)));
+    let complaint = fixture.add(&[&modules]).unwrap_err().to_string();
+    assert!(
+        complaint.contains("no kernel: add the package that has boot/vmlinuz-6.1.0-test-amd64"),
+        "{complaint}"
+    );
+    assert_eq!(fixture.content(), [""; 0]);
+    let kernel = fixture.add(&[&image, &modules]).unwrap();
+    assert!(kernel.abilities.usable(MACHINE_WITH_BLOCK));
+}
+
+#[test]
+fn directories_are_taken_whole_or_by_version() {
+    let fixture = Fixture::new();
+    let root = fixture.directory.path().join("root");
+    fixtures::lay_out(&root, &kernel_files());
+    std::os::unix::fs::symlink("/usr/src/linux", root.join(format!("lib/modules/{VERSION}/build"))).unwrap();
+    let kernel = fixture.add(&[&root]).unwrap();
+    assert_eq!(kernel.modules, 9);
+    assert!(!kernel.modules_directory().join("build").exists());
+
+    let other = vmlinux("5.10.0", None);
+    fixtures::lay_out(
+        &root,
+        &[("boot/vmlinuz-5.10.0".into(), bzimage(&tool("xz", &[], &other), other.len()))],
+    );
+    let complaint = fixture.add(&[&root]).unwrap_err().to_string();
+    assert!(complaint.contains("5.10.0, 6.1.0-test-amd64"), "{complaint}");
+    let by_file = root.join(format!("boot/vmlinuz-{VERSION}"));
+    assert_eq!(fixture.add(&[&by_file]).unwrap(), kernel);
+    assert_eq!(fixture.add(&[&root.join("boot/vmlinuz-5.10.0")]).unwrap().version, "5.10.0");
+}
+
+#[test]
+fn a_merged_usr_is_looked_into() {
+    let fixture = Fixture::new();
+    let root = fixture.directory.path().join("root");
+    let mut files = kernel_files();
+    for (name, _) in &mut files {
+        *name = name.replace("./lib/", "./usr/lib/").replace("./boot/vmlinuz-", "./usr/lib/modules/");
+        if name.ends_with(VERSION) && name.contains("modules") {
+            name.push_str("/vmlinuz");
+        }
+    }
+    fixtures::lay_out(&root, &files);
+    let kernel = fixture.add(&[&root]).unwrap();
+    assert_eq!((kernel.version.as_str(), kernel.modules), (VERSION, 9));
+    assert!(!kernel.modules_directory().join("vmlinuz").exists());
+}
+
+#[test]
+fn a_lone_kernel_is_known_by_what_it_carries() {
+    let fixture = Fixture::new();
+    let config = fixtures::CONFIG.replace("=m", "=y");
+    let embedded = fixture.add(&[&fixture.source("a", &vmlinux("5.1", Some(&config)))]).unwrap();
+    assert_eq!(embedded.config_source, ConfigSource::Embedded);
+    assert!(embedded.abilities.usable(MACHINE_WITH_BLOCK));
+    assert_eq!(archive_names(&embedded.modules_archive(MACHINE_WITH_BLOCK).unwrap()), ["modules"]);
+
+    let silent = vmlinux("5.2", None);
+    let unknown = fixture.add(&[&fixture.source("b", &silent)]).unwrap();
+    assert_eq!(unknown.config_source, ConfigSource::Nothing);
+    assert_eq!(*unknown.abilities.of(Feature::Erofs), Ability::Unknown);
+
+    let given = fixture.source("config", config.as_bytes());
+    let kernel = fixture.source("c", &vmlinux("5.3", None));
+    assert_eq!(fixture.add(&[&kernel, &given]).unwrap().config_source, ConfigSource::File);
+    assert!(unknown.to_string().contains("EROFS                      not known"), "{unknown}");
+}
+
+#[test]
+fn kernels_are_listed_chosen_and_removed() {
+    let fixture = Fixture::new();
+    assert!(matches!(fixture.store.default_kernel(), Err(Error::NoDefault)));
+    let one = fixture.source("one", &vmlinux("5.1", None));
+    let two = fixture.source("two", &vmlinux("5.2", None));
+    fixture.add(&[&one]).unwrap();
+    fixture.store.add(&[&two], Some("mine"), &|_| ()).unwrap();
+    let names = || fixture.store.list().unwrap().into_iter().map(|kernel| kernel.name).collect::<Vec<_>>();
+    assert_eq!(names(), ["5.1", "mine"]);
+    assert_eq!(fixture.store.default_kernel().unwrap().name, "5.1");
+    fixture.store.set_default("mine").unwrap();
+    assert_eq!(fixture.store.default_kernel().unwrap().version, "5.2");
+    fixture.store.remove("mine").unwrap();
+    assert_eq!(names(), ["5.1"]);
+    assert!(matches!(fixture.store.default_kernel(), Err(Error::NoDefault)));
+    assert!(matches!(fixture.store.remove("mine"), Err(Error::NotFound(_))));
+    assert!(matches!(fixture.store.set_default("mine"), Err(Error::NotFound(_))));
+    for bad in ["", ".", "..", "../x", "a/b", "-x", ".default", "a\nb"] {
+        assert!(matches!(fixture.store.get(bad), Err(Error::NotFound(_))), "{bad:?}");
+        assert!(matches!(fixture.store.add(&[&one], Some(bad), &|_| ()), Err(Error::Name(_))), "{bad:?}");
+    }
+}
+
+#[test]
+fn the_same_kernel_again_is_no_mistake_and_another_of_its_name_is() {
+    let fixture = Fixture::new();
+    let first = fixture.add_deb(&kernel_deb()).unwrap();
+    assert_eq!(fixture.add_deb(&kernel_deb()).unwrap(), first);
+    let impostor = fixture.source("impostor", &vmlinux(VERSION, None));
+    assert!(matches!(fixture.add(&[&impostor]), Err(Error::Exists(_))));
+    assert_eq!(fixture.store.get(VERSION).unwrap(), first);
+}
+
+#[test]
+fn many_at_once_leave_one_kernel() {
+    let fixture = Fixture::new();
+    let source = fixture.source("kernel.deb", &kernel_deb());
+    std::thread::scope(|scope| {
+        let adding: Vec<_> = (0..4).map(|_| scope.spawn(|| fixture.add(&[&source]).unwrap())).collect();
+        for kernel in adding {
+            assert_eq!(kernel.join().unwrap().name, VERSION);
+        }
+    });
+    let mut content = fixture.content();
+    content.sort();
+    assert_eq!(content, [".default", VERSION]);
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed_and_what_a_living_one_fills_is_not() {
+    let fixture = Fixture::new();
+    let living = Staging::new(&fixture.store.directory).unwrap();
+    let dead = fixture.store.directory.join(".staging-dead");
+    fs::create_dir(&dead).unwrap();
+    fs::write(dead.join("image"), "half").unwrap();
+    fixture.add_deb(&kernel_deb()).unwrap();
+    assert!(!dead.exists());
+    assert!(living.path().exists());
+}
+
+#[test]
+fn hostile_packages_are_refused_and_leave_nothing() {
+    let module = fixtures::module(&["depends="]);
+    let place = format!("./lib/modules/{VERSION}/kernel/a.ko");
+    let cases: [(&str, Vec<(&str, Entry)>); 7] = [
+        ("names /boot/vmlinuz-1", vec![("/boot/vmlinuz-1", Entry::File(&module))]),
+        ("names ./boot/../../vmlinuz-1", vec![("./boot/../../vmlinuz-1", Entry::File(&module))]),
+        ("names ../x", vec![("../x", Entry::File(&module))]),
+        ("a.ko is a link", vec![(&place, Entry::Link("/etc/shadow"))]),
+        ("a.ko is a link", vec![(&place, Entry::HardLink("/etc/shadow"))]),
+        ("boot/vmlinuz-1 is a link", vec![("boot/vmlinuz-1", Entry::Link("../etc/shadow"))]),
+        ("File exists", vec![(&place, Entry::File(&module)), (&place, Entry::File(&module))]),
+    ];
+    for (expected, entries) in cases {
+        let fixture = Fixture::new();
+        let complaint = fixture.add_deb(&deb("data.tar", &fixtures::tar(&entries))).unwrap_err().to_string();
+        assert!(complaint.contains(expected), "{expected}: {complaint}");
+        assert!(!complaint.contains('\n'), "{complaint}");
+        assert_eq!(fixture.content(), [""; 0]);
+    }
+}
+
+#[test]
+fn damaged_packages_are_refused_and_leave_nothing() {
+    let good = kernel_deb();
+    let fixture = Fixture::new();
+    for end in (0..good.len() - 1).step_by(good.len() / 40) {
+        let complaint = fixture.add_deb(&good[..end]).expect_err("a cut package").to_string();
+        assert!(complaint.starts_with("cannot take a kernel from "), "{complaint}");
+        assert_eq!(fixture.content(), [""; 0], "cut at {end}");
+    }
+    let without = deb("control.tar", b"");
+    assert!(fixture.add_deb(&without).unwrap_err().to_string().contains("it has no data.tar"));
+    let empty = deb("data.tar", &fixtures::tar(&[("./usr/share/doc/x", Entry::File(b"x"))]));
+    assert!(fixture.add_deb(&empty).unwrap_err().to_string().contains("there is no kernel in"));
+    let wrong = deb("data.tar", &fixtures::tar(&[("boot/vmlinuz-6", Entry::File(b"MZ junk"))]));
+    assert!(fixture.add_deb(&wrong).unwrap_err().to_string().contains("this is not a kernel"));
+}
+
+#[test]
+fn modules_of_another_version_are_refused() {
+    let fixture = Fixture::new();
+    let mut files = kernel_files();
+    for (name, _) in &mut files {
+        *name = name.replace("modules/6.1.0-test-amd64", "modules/6.1.0-other");
+    }
+    let complaint = fixture.add_deb(&deb("data.tar", &fixtures::files_tar(&files))).unwrap_err().to_string();
+    assert_eq!(complaint, "the kernel is version 6.1.0-test-amd64, but its modules are for 6.1.0-other");
+}
+
+#[test]
+fn sources_that_are_nothing_are_named() {
+    let fixture = Fixture::new();
+    let missing = fixture.directory.path().join("missing");
+    assert!(
+        fixture.add(&[&missing]).unwrap_err().to_string().contains("missing: cannot read it: No such file")
+    );
+    let empty = fixture.directory.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let complaint = fixture.add(&[&empty]).unwrap_err().to_string();
+    assert!(complaint.contains("it has neither boot/vmlinuz-VERSION nor lib/modules/VERSION"), "{complaint}");
+    let complaint = fixture.add(&[Path::new("/dev/null")]).unwrap_err().to_string();
+    assert!(complaint.contains("neither a Debian package, a kernel"), "{complaint}");
+}
