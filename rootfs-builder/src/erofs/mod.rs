@@ -1,6 +1,17 @@
 //! EROFS images: the merged tree of some layers as one read-only file system.
 
-use std::fs::File;
+mod directory;
+pub mod format;
+pub(crate) mod inode;
+mod metadata;
+pub(crate) mod packing;
+mod plan;
+mod shared_xattrs;
+pub(crate) mod xattr;
+
+pub use metadata::write_metadata;
+
+use crate::layer::table::Damage;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -30,12 +41,14 @@ pub struct MetadataSummary {
 pub enum Error {
     #[error("reading {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("reading {}: {problem}", path.display())]
+    Damage { path: PathBuf, problem: Damage },
+    #[error("{} does not have the {expected} bytes that its entry table says", path.display())]
+    DataLength { path: PathBuf, expected: u64 },
+    #[error(transparent)]
+    Merge(#[from] crate::tree::Error),
+    #[error("the image is over the 16 TiB that EROFS can hold")]
+    TooLarge,
     #[error("writing the image's metadata: {0}")]
     Write(#[source] io::Error),
-}
-
-/// Merges `layers`, lowest first, and writes the image's metadata to the empty file `out`. The image's disk
-/// is [`out` | data of the first layer | data of the second | …].
-pub fn write_metadata(_layers: &[LayerFiles<'_>], _out: File) -> Result<MetadataSummary, Error> {
-    Ok(MetadataSummary::default())
 }

@@ -1,0 +1,173 @@
+//! PAX extended headers (POSIX.1-2001, "pax Interchange Format").
+
+use super::number::{decimal, pax_time};
+use super::sparse::SparseRecords;
+use super::{Problem, Xattr};
+use crate::layer::Time;
+use base64::Engine;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+
+/// What the records before an entry say about it.
+#[derive(Default)]
+pub struct PaxRecords {
+    pub path: Option<Vec<u8>>,
+    pub link_path: Option<Vec<u8>>,
+    pub size: Option<u64>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub mtime: Option<Time>,
+    pub xattrs: Vec<Xattr>,
+    pub sparse: SparseRecords,
+}
+
+/// libarchive leaves the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+impl PaxRecords {
+    /// Takes up every record of a header's content, "LENGTH KEY=VALUE\n" each. Values are binary.
+    pub fn apply(&mut self, mut records: &[u8]) -> Result<(), Problem> {
+        while !records.is_empty() {
+            let space = records.iter().take(20).position(|&byte| byte == b' ').ok_or(Problem::PaxRecord)?;
+            let length = decimal(&records[..space])
+                .and_then(|length| usize::try_from(length).ok())
+                .filter(|&length| length > space + 1 && length <= records.len())
+                .ok_or(Problem::PaxRecord)?;
+            let record = records[space + 1..length].strip_suffix(b"\n").ok_or(Problem::PaxRecord)?;
+            let equals = record.iter().position(|&byte| byte == b'=').ok_or(Problem::PaxRecord)?;
+            self.record(&record[..equals], &record[equals + 1..])?;
+            records = &records[length..];
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
+        match key {
+            b"path" => self.path = text(value)?,
+            b"linkpath" => self.link_path = text(value)?,
+            b"size" => self.size = given(value, |value| size(value))?,
+            b"uid" => self.uid = given(value, |value| owner("uid", value))?,
+            b"gid" => self.gid = given(value, |value| owner("gid", value))?,
+            b"mtime" => {
+                self.mtime = given(value, |value| pax_time(value).ok_or(Problem::Number { field: "mtime" }))?;
+            }
+            _ => {
+                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                    self.xattr(name.to_vec(), value.to_vec());
+                } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
+                    let name = percent_decode(name);
+                    let value = BASE64.decode(value).map_err(|_| Problem::PaxRecord)?;
+                    // bsdtar writes both forms; the plain one cannot be misunderstood.
+                    if !self.xattrs.iter().any(|xattr| xattr.name == name) {
+                        self.xattr(name, value);
+                    }
+                } else if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    self.sparse.record(key, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn xattr(&mut self, name: Vec<u8>, value: Vec<u8>) {
+        match self.xattrs.iter_mut().find(|xattr| xattr.name == name) {
+            Some(xattr) => xattr.value = value,
+            None => self.xattrs.push(Xattr { name, value }),
+        }
+    }
+}
+
+/// An empty value takes back what an earlier record said.
+fn given<T>(value: &[u8], parse: impl Fn(&[u8]) -> Result<T, Problem>) -> Result<Option<T>, Problem> {
+    if value.is_empty() { Ok(None) } else { parse(value).map(Some) }
+}
+
+fn text(value: &[u8]) -> Result<Option<Vec<u8>>, Problem> {
+    if value.contains(&0) {
+        return Err(Problem::NulInName);
+    }
+    given(value, |value| Ok(value.to_vec()))
+}
+
+fn size(value: &[u8]) -> Result<u64, Problem> {
+    if value.starts_with(b"-") {
+        return Err(Problem::NegativeSize);
+    }
+    decimal(value).ok_or(Problem::Number { field: "size" })
+}
+
+fn owner(field: &'static str, value: &[u8]) -> Result<u32, Problem> {
+    decimal(value).and_then(|value| u32::try_from(value).ok()).ok_or(Problem::Number { field })
+}
+
+fn percent_decode(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = (byte == b'%')
+            .then(|| after.first_chunk::<2>())
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match escaped {
+            Some(byte) => {
+                decoded.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                decoded.push(byte);
+                rest = after;
+            }
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(records: &[u8]) -> Result<PaxRecords, Problem> {
+        let mut pax = PaxRecords::default();
+        pax.apply(records)?;
+        Ok(pax)
+    }
+
+    #[test]
+    fn values_may_hold_newlines_and_nul() {
+        let pax = parse(b"31 SCHILY.xattr.user.a=x\ny\0=z\n\n19 mtime=-1.500000\n").unwrap();
+        assert_eq!(pax.xattrs, [Xattr { name: b"user.a".to_vec(), value: b"x\ny\0=z\n".to_vec() }][..]);
+        assert_eq!(pax.mtime, Some(Time { seconds: -2, nanoseconds: 500_000_000 }));
+    }
+
+    #[test]
+    fn libarchive_xattrs_are_decoded_and_give_way() {
+        let pax = parse(b"37 LIBARCHIVE.xattr.user.a%3Db=AAEC/w\n").unwrap();
+        assert_eq!(pax.xattrs, [Xattr { name: b"user.a=b".to_vec(), value: vec![0, 1, 2, 255] }][..]);
+        let both = b"24 SCHILY.xattr.user.k=v\n31 LIBARCHIVE.xattr.user.k=AAAA\n";
+        assert!(parse(both).is_err(), "the first length is one too small");
+        let pax = parse(b"25 SCHILY.xattr.user.k=v\n32 LIBARCHIVE.xattr.user.k=AAAA\n").unwrap();
+        assert_eq!(pax.xattrs, [Xattr { name: b"user.k".to_vec(), value: b"v".to_vec() }][..]);
+    }
+
+    #[test]
+    fn records_that_lie_are_refused() {
+        for records in [&b"99 path=a\n"[..], b"10 path=ab", b"0 path=a\n", b"3 a", b" path=a\n", b"7 path\n"]
+        {
+            assert!(parse(records).is_err(), "{}", records.escape_ascii());
+        }
+        assert!(matches!(parse(b"11 path=a\0b\n"), Err(Problem::NulInName) | Err(Problem::PaxRecord)));
+        assert!(matches!(parse(b"11 size=-1\n\n"), Err(Problem::PaxRecord) | Err(Problem::NegativeSize)));
+    }
+
+    #[test]
+    fn an_empty_value_takes_back() {
+        assert_eq!(parse(b"10 path=a\n").unwrap().path.as_deref(), Some(&b"a"[..]));
+        assert_eq!(parse(b"10 path=a\n9 path=\n").unwrap().path, None);
+    }
+}

@@ -1,0 +1,223 @@
+//! Applying layers to a tree, lowest first, by the OCI image specification ("Applying Changesets").
+//!
+//! A layer's whiteouts act on the layers below it only, so they are applied first, wherever the archive has
+//! them. All else is applied in the archive's order, as by a program that extracts it.
+
+use super::resolve::Obstacle;
+use super::{Body, Full, InodeRow, Node, Place, ROOT, Tree, XattrSet};
+use crate::erofs::format::BLOCK;
+use crate::layer::name::{MAX_COMPONENT, Name, split};
+use crate::layer::table::{self, Damage, Record, Table};
+
+#[derive(Debug, thiserror::Error)]
+#[error("layer {layer}, tar entry `{name}`: {problem}")]
+pub struct Error {
+    /// Counts from 1, the lowest.
+    pub layer: usize,
+    pub name: String,
+    pub problem: Problem,
+}
+
+/// Why an entry cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    #[error("it lies below `{0}`, which is no directory")]
+    NoDirectory(String),
+    #[error("there is a loop of symbolic links on its way")]
+    Loop,
+    #[error("it is a hard link to `{0}`, which does not exist")]
+    NoTarget(String),
+    #[error("it is a hard link to `{0}`, a directory")]
+    LinkToDirectory(String),
+    #[error("it has a name of more than {MAX_COMPONENT} bytes on its way")]
+    LongName,
+    #[error("the image has too many files")]
+    Full,
+    #[error("the layer's entry table is damaged: {0}")]
+    Damage(#[from] Damage),
+}
+
+impl From<Full> for Problem {
+    fn from(_: Full) -> Problem {
+        Problem::Full
+    }
+}
+
+/// Applies a layer to the tree.
+pub fn merge(tree: &mut Tree, layer: u16, table: &Table) -> Result<(), Error> {
+    let mut merge = Merge { tree, layer, table, directory: Vec::new(), node: None };
+    merge.whiteouts()?;
+    merge.entries()
+}
+
+struct Merge<'a> {
+    tree: &'a mut Tree,
+    layer: u16,
+    table: &'a Table,
+    /// The directory that was looked up last, and its node unless that can have changed since.
+    directory: Vec<u8>,
+    node: Option<Node>,
+}
+
+impl Merge<'_> {
+    fn error(&self, path: &[u8], problem: Problem) -> Error {
+        Error { layer: usize::from(self.layer) + 1, name: Name(path).to_string(), problem }
+    }
+
+    fn whiteouts(&mut self) -> Result<(), Error> {
+        let table = self.table;
+        let mut records = table.records();
+        loop {
+            match records.next() {
+                Ok(Some(Record { path, body: table::Body::Whiteout, .. })) => self.whiteout(path),
+                Ok(Some(Record { path, body: table::Body::Opaque, .. })) => self.opaque(path),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
+                Err(damage) => return Err(self.error(b"", damage.into())),
+            }
+        }
+    }
+
+    /// What does not exist needs no hiding.
+    fn whiteout(&mut self, path: &[u8]) {
+        let (directory, name) = split(path);
+        if let Some(node) = self.existing(directory).and_then(|node| self.tree.child(node, name)) {
+            self.tree.remove(node);
+        }
+    }
+
+    fn opaque(&mut self, directory: &[u8]) {
+        if let Some(node) = self.existing(directory) {
+            self.tree.remove_children(node);
+        }
+    }
+
+    fn existing(&self, directory: &[u8]) -> Option<Node> {
+        self.tree.resolve(directory).ok().filter(|found| found.missing.is_empty()).map(|found| found.node)
+    }
+
+    fn entries(&mut self) -> Result<(), Error> {
+        let table = self.table;
+        let mut records = table.records();
+        loop {
+            match records.next() {
+                Ok(Some(Record { body: table::Body::Whiteout | table::Body::Opaque, .. })) => {}
+                Ok(Some(record)) => {
+                    self.entry(&record).map_err(|problem| self.error(record.path, problem))?;
+                }
+                Ok(None) => return Ok(()),
+                Err(damage) => return Err(self.error(b"", damage.into())),
+            }
+        }
+    }
+
+    fn entry(&mut self, record: &Record<'_>) -> Result<(), Problem> {
+        if record.path.is_empty() {
+            return self.directory_attributes(ROOT, record);
+        }
+        let (directory, name) = split(record.path);
+        let parent = self.parent(directory)?;
+        let existing = self.tree.child(parent, name);
+        if record.body == table::Body::Directory {
+            if let Some(node) = existing.filter(|&node| self.tree.is_directory(node)) {
+                return self.directory_attributes(node, record);
+            }
+        }
+        if let Some(node) = existing {
+            self.tree.remove(node);
+            self.node = None;
+        }
+        let inode = match record.body {
+            table::Body::HardLink { target } => self.target(target)?,
+            _ => self.inode(record)?,
+        };
+        self.tree.link(parent, name, inode)?;
+        Ok(())
+    }
+
+    fn directory_attributes(&mut self, node: Node, record: &Record<'_>) -> Result<(), Problem> {
+        let xattrs = self.xattrs(record)?;
+        let inode = self.tree.inode_of(node) as usize;
+        self.tree.inodes[inode].attributes = record.attributes;
+        self.tree.inodes[inode].xattrs = xattrs;
+        Ok(())
+    }
+
+    fn xattrs(&mut self, record: &Record<'_>) -> Result<XattrSet, Problem> {
+        Ok(self.tree.xattrs.intern(record.xattrs)??)
+    }
+
+    /// The directory of an entry, made if need be.
+    fn parent(&mut self, directory: &[u8]) -> Result<Node, Problem> {
+        if let Some(node) = self.node.filter(|_| self.directory == directory) {
+            return Ok(node);
+        }
+        let resolved = self.tree.resolve(directory).map_err(|obstacle| self.obstacle(obstacle))?;
+        // A target of a symbolic link may have longer names than an archive's.
+        if resolved.missing.iter().any(|name| name.len() > MAX_COMPONENT) {
+            return Err(Problem::LongName);
+        }
+        let node = self.tree.make(&resolved)?;
+        self.directory.clear();
+        self.directory.extend_from_slice(directory);
+        self.node = Some(node);
+        Ok(node)
+    }
+
+    fn obstacle(&self, obstacle: Obstacle) -> Problem {
+        match obstacle {
+            Obstacle::Loop => Problem::Loop,
+            Obstacle::NoDirectory(node) => Problem::NoDirectory(Name(&self.tree.path(node)).to_string()),
+        }
+    }
+
+    /// The inode that a hard link names.
+    fn target(&mut self, target: &[u8]) -> Result<u32, Problem> {
+        let (directory, name) = split(target);
+        let node = self.existing(directory).and_then(|node| match name {
+            b"" => Some(node),
+            name => self.tree.child(node, name),
+        });
+        match node {
+            None => Err(Problem::NoTarget(Name(target).to_string())),
+            Some(node) if self.tree.is_directory(node) => {
+                Err(Problem::LinkToDirectory(Name(target).to_string()))
+            }
+            Some(node) => Ok(self.tree.inode_of(node)),
+        }
+    }
+
+    fn inode(&mut self, record: &Record<'_>) -> Result<u32, Problem> {
+        let body = match record.body {
+            table::Body::File { size, place } => Body::File { size, place: self.place(place)? },
+            table::Body::Symlink { target, place } => {
+                let place = self.place(place)?;
+                Body::Symlink { target: self.tree.add_text(target)?, place }
+            }
+            table::Body::CharacterDevice { number, place } => {
+                Body::CharacterDevice { number, place: self.place(place)? }
+            }
+            table::Body::BlockDevice { number, place } => {
+                Body::BlockDevice { number, place: self.place(place)? }
+            }
+            table::Body::Fifo { place } => Body::Fifo { place: self.place(place)? },
+            _ => Body::Directory { first_child: super::NONE },
+        };
+        let xattrs = self.xattrs(record)?;
+        Ok(self.tree.add_inode(InodeRow { attributes: record.attributes, xattrs, links: 0, body })?)
+    }
+
+    fn place(&self, place: table::Place) -> Result<Place, Problem> {
+        let layer = self.layer;
+        Ok(match place {
+            table::Place::Plain { block } => Place::Plain { layer, block },
+            table::Place::Settled { block, offset } => {
+                let offset = u64::from(self.table.inode_block(block)?) * BLOCK as u64 + u64::from(offset);
+                if offset >= self.table.data_bytes() {
+                    return Err(Damage::Record.into());
+                }
+                Place::Settled { layer, offset }
+            }
+        })
+    }
+}

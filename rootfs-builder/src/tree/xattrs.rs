@@ -1,0 +1,46 @@
+//! Sets of extended attributes, each kept once.
+
+use super::Full;
+use crate::layer::table::{Damage, decode_xattrs};
+use std::collections::HashMap;
+
+/// The xattrs of an inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct XattrSet(u32);
+
+impl XattrSet {
+    pub const EMPTY: XattrSet = XattrSet(0);
+}
+
+/// All sets of a tree. Most files have none, and most others one of a few.
+#[derive(Default)]
+pub struct XattrSets {
+    /// The sets as entry tables encode them; set 1 is the first.
+    encoded: Vec<Box<[u8]>>,
+    by_content: HashMap<Box<[u8]>, XattrSet>,
+}
+
+impl XattrSets {
+    /// The set of an encoded list, which is checked.
+    pub fn intern(&mut self, encoded: &[u8]) -> Result<Result<XattrSet, Full>, Damage> {
+        if encoded.is_empty() {
+            return Ok(Ok(XattrSet::EMPTY));
+        }
+        if let Some(&set) = self.by_content.get(encoded) {
+            return Ok(Ok(set));
+        }
+        decode_xattrs(encoded)?;
+        let Ok(number) = u32::try_from(self.encoded.len() + 1) else { return Ok(Err(Full)) };
+        self.encoded.push(encoded.into());
+        self.by_content.insert(encoded.into(), XattrSet(number));
+        Ok(Ok(XattrSet(number)))
+    }
+
+    /// A set's names and values, sorted by name.
+    pub fn get(&self, set: XattrSet) -> Vec<(&[u8], &[u8])> {
+        match set {
+            XattrSet::EMPTY => Vec::new(),
+            XattrSet(number) => decode_xattrs(&self.encoded[number as usize - 1]).unwrap_or_default(),
+        }
+    }
+}
