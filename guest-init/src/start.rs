@@ -150,13 +150,19 @@ fn report(fault: Fault) {
 
 fn power_off() -> ! {
     rustix::fs::sync();
-    // Without ACPI a kernel can reset a machine, but not switch it off: it would halt for ever.
-    let command = match std::fs::exists("/sys/firmware/acpi/tables") {
-        Ok(true) => RebootCommand::PowerOff,
-        _ => RebootCommand::Restart,
-    };
-    let _ = reboot(command);
+    let _ = reboot(if has_acpi() { RebootCommand::PowerOff } else { RebootCommand::Restart });
     loop {
         std::thread::sleep(Duration::from_secs(3600));
     }
+}
+
+/// Without ACPI a kernel can reset a machine, but not switch it off: it would halt for ever.
+fn has_acpi() -> bool {
+    const TABLES: &str = "/sys/firmware/acpi/tables";
+    let seen = || std::fs::exists(TABLES).unwrap_or(false);
+    // A machine that ends early has no /sys yet.
+    seen()
+        || (mounts::mount_point("/sys", 0o755).is_ok()
+            && mounts::mount_on("sysfs", "/sys", "sysfs", MountFlags::empty(), "").is_ok()
+            && seen())
 }
