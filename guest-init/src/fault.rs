@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use crate::errno;
+
 /// Why this machine could not be brought up: one line, what was being done and to what, and the
 /// cause. A start has no second way round most failures, so what callers need of an error here is
 /// its text; the few that are told apart (a missing command, an unknown user) have types of their own.
@@ -31,9 +33,6 @@ pub trait OrFault<T> {
 
 impl<T, E: Display> OrFault<T> for Result<T, E> {
     fn or_fault(self, doing: &str, what: &str) -> Result<T, Fault> {
-        self.map_err(|cause| {
-            let cause = cause.to_string();
-            Fault([doing, " ", what, ": ", &cause].concat())
-        })
+        self.map_err(|cause| Fault([doing, " ", what, ": ", &errno::in_words(&cause)].concat()))
     }
 }

@@ -8,6 +8,7 @@ use rustix::mount::{
     MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_remount, move_mount, open_tree, unmount,
 };
 
+use crate::errno;
 use crate::fault::{Fault, OrFault};
 use crate::log;
 use crate::mounts::mount_on;
@@ -71,9 +72,9 @@ impl HostFiles {
                     mount_remount(target, flags, "").or_fault("cannot make read-only", target)?;
                 }
                 Ok(()) => {}
-                Err(error) => {
-                    log::note(&["the image has no place for ", target, ": ", &error.to_string()].concat())
-                }
+                Err(error) => log::note(
+                    &["the image has no place for ", target, ": ", &errno::in_words(&error)].concat(),
+                ),
             }
         }
         Ok(())

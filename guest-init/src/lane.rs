@@ -1,7 +1,7 @@
 //! One direction of one stream: bytes from here to there, with what is between them in a buffer.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use guest_protocol::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -9,16 +9,11 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, read, write};
 use rustix::net::{Shutdown, shutdown};
 
+use crate::buffer::Buffer;
 use crate::pieces::{self, Decoder};
 
-/// What a lane holds at most, in bytes: what a pipe holds too.
-const CAPACITY: usize = 64 * 1024;
-
-/// A record of /dev/kmsg is at most this long; a read with less room fails.
-const RECORD: usize = 8 * 1024;
-
 /// How many times a lane reads in one turn, so that a busy one leaves the others theirs.
-const READS_PER_TURN: usize = 16;
+const READS_PER_TURN: usize = 64;
 
 /// One end of a lane.
 #[derive(Clone)]
@@ -51,16 +46,14 @@ pub struct Lane {
     pub way: Way,
     from: End,
     to: End,
-    buffer: Vec<u8>,
-    /// How much of `buffer` has been written already.
-    written: usize,
+    buffer: Buffer,
     /// On a port: what turns received pieces into the stream.
     pieces: Option<Decoder>,
 }
 
 impl Lane {
     pub fn new(stream: Stream, way: Way, from: End, to: End) -> Lane {
-        Lane { stream, way, from, to, buffer: Vec::new(), written: 0, pieces: None }
+        Lane { stream, way, from, to, buffer: Buffer::default(), pieces: None }
     }
 
     /// Gives the lane the host's end, unless it has had one. An end that carries pieces is given
@@ -78,34 +71,9 @@ impl Lane {
             self.pieces = Some(Decoder::default());
         }
         if matches!(self.from, End::Over) {
-            self.source_over();
+            self.say_end();
         }
         true
-    }
-
-    /// What the lane waits for: its source while there is room, its sink while there is something for it.
-    pub fn interests(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 2] {
-        let source = match &self.from {
-            End::Open(fd) if self.has_room() => Some((fd.as_fd(), PollFlags::IN)),
-            _ => None,
-        };
-        let sink = match &self.to {
-            End::Open(fd) if !self.pending().is_empty() => Some((fd.as_fd(), PollFlags::OUT)),
-            _ => None,
-        };
-        [source, sink]
-    }
-
-    /// Moves what can be moved without waiting. `sink_gone` says that the sink has been hung up on.
-    pub fn turn(&mut self, sink_gone: bool) {
-        for _ in 0..READS_PER_TURN {
-            let came = self.fill();
-            let went = self.flush(sink_gone);
-            if !came && !went {
-                break;
-            }
-        }
-        self.settle();
     }
 
     /// Gives the lane its source.
@@ -113,22 +81,50 @@ impl Lane {
         self.from = from;
     }
 
-    /// Gives on, for at most `time`, all that the source has by now, ends the stream, and waits until
-    /// the host has closed its side: then it has everything.
-    pub fn drain_for(&mut self, time: Duration) {
+    /// What the lane waits for: its source while there is room, its sink while there is something for it.
+    pub fn interests(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 2] {
+        let source = match &self.from {
+            End::Open(fd) if self.buffer.has_room() => Some((fd.as_fd(), PollFlags::IN)),
+            _ => None,
+        };
+        let sink = match &self.to {
+            End::Open(fd) if !self.buffer.is_empty() => Some((fd.as_fd(), PollFlags::OUT)),
+            _ => None,
+        };
+        [source, sink]
+    }
+
+    /// Moves what can be moved without waiting. `sink_gone` says that the sink has been hung up on.
+    /// Returns whether there was no more to move, as against a turn that has been long enough.
+    pub fn turn(&mut self, sink_gone: bool) -> bool {
+        let mut reads = 0;
+        let idle = loop {
+            let before = reads;
+            while reads < READS_PER_TURN && self.fill() {
+                reads += 1;
+            }
+            let went = self.flush(sink_gone);
+            if reads == before && !went {
+                break reads < READS_PER_TURN;
+            }
+        };
+        self.settle();
+        idle
+    }
+
+    /// Gives on all that the source has by now, ends the stream, and waits until the host has closed
+    /// its side: then it has everything. A host that takes nothing for `patience` is not waited for.
+    pub fn drain(&mut self, patience: Duration) {
         let End::Open(to) = &self.to else { return };
         let to = to.clone();
-        let deadline = Instant::now() + time;
         loop {
-            self.turn(false);
-            let left = deadline.saturating_duration_since(Instant::now());
-            if self.is_drained() || left.is_zero() {
+            let idle = self.turn(false);
+            if (idle && self.buffer.is_empty()) || !wait_on(&to, PollFlags::OUT, patience) {
                 break;
             }
-            wait_on(&to, PollFlags::OUT, left);
         }
         self.end_source();
-        wait_on(&to, PollFlags::IN, deadline.saturating_duration_since(Instant::now()));
+        wait_on(&to, PollFlags::IN, patience);
     }
 
     /// No more will come: what is in the buffer is the rest.
@@ -141,8 +137,12 @@ impl Lane {
     pub fn abandon(&mut self) {
         self.from = End::Over;
         self.to = End::Over;
-        self.buffer = Vec::new();
-        self.written = 0;
+        self.buffer.discard();
+    }
+
+    /// Whether the host's end is a port, on which its reader's leaving is not noticed.
+    pub fn is_on_port(&self) -> bool {
+        self.pieces.is_some()
     }
 
     /// Everything that came has been given on, and the sink knows that it was everything.
@@ -150,37 +150,20 @@ impl Lane {
         matches!(self.to, End::Over)
     }
 
-    /// Whether all that has come so far has been given on.
-    pub fn is_drained(&self) -> bool {
-        self.pending().is_empty()
-    }
-
-    fn pending(&self) -> &[u8] {
-        &self.buffer[self.written..]
-    }
-
-    fn has_room(&self) -> bool {
-        CAPACITY - self.buffer.len() >= RECORD
-    }
-
     fn fill(&mut self) -> bool {
         let End::Open(from) = &self.from else { return false };
-        if !self.has_room() {
+        if !self.buffer.has_room() {
             return false;
         }
-        let held = self.buffer.len();
-        let start = if self.sends_pieces() { held + pieces::HEADER } else { held };
-        self.buffer.resize(CAPACITY, 0);
-        let outcome = read(&**from, &mut self.buffer[start..]);
-        match outcome {
+        let header = if self.sends_pieces() { pieces::HEADER } else { 0 };
+        let room = self.buffer.room();
+        // Behind them stays room for the header of the last piece, the one without bytes.
+        let end = room.len() - header;
+        match read(&**from, &mut room[header..end]) {
             Ok(count) if count > 0 => {
-                self.buffer.truncate(start + count);
-                self.received(held, count);
-                return true;
+                self.received(count);
+                true
             }
-            _ => self.buffer.truncate(held),
-        }
-        match outcome {
             Err(Errno::AGAIN) => false,
             // EPIPE is the kernel log's way to say that records were overwritten before they were read.
             Err(Errno::INTR | Errno::PIPE) => true,
@@ -192,23 +175,33 @@ impl Lane {
         }
     }
 
-    /// Puts the `count` bytes that were just read behind the buffer's first `held` in order.
-    fn received(&mut self, held: usize, count: usize) {
+    /// Takes the `count` bytes that were just read into the buffer's room (behind a header's place).
+    fn received(&mut self, count: usize) {
         if self.sends_pieces() {
-            self.buffer[held..held + pieces::HEADER].copy_from_slice(&pieces::header(count));
+            self.buffer.room()[..pieces::HEADER].copy_from_slice(&pieces::header(count));
+            self.buffer.filled(pieces::HEADER + count);
         } else if let Some(decoder) = &mut self.pieces {
-            let received = self.buffer.split_off(held);
-            decoder.decode(&received, &mut self.buffer);
+            let length = decoder.decode(&mut self.buffer.room()[..count]);
+            self.buffer.filled(length);
             if decoder.is_ended() {
                 self.from = End::Over;
             }
+        } else {
+            self.buffer.filled(count);
         }
     }
 
     fn source_over(&mut self) {
-        self.from = End::Over;
+        if !matches!(self.from, End::Over) {
+            self.from = End::Over;
+            self.say_end();
+        }
+    }
+
+    fn say_end(&mut self) {
         if self.sends_pieces() {
-            self.buffer.extend_from_slice(&pieces::header(0));
+            self.buffer.room()[..pieces::HEADER].copy_from_slice(&pieces::header(0));
+            self.buffer.filled(pieces::HEADER);
         }
     }
 
@@ -218,19 +211,12 @@ impl Lane {
 
     fn flush(&mut self, sink_gone: bool) -> bool {
         let End::Open(to) = &self.to else { return false };
-        if self.pending().is_empty() {
+        if self.buffer.is_empty() {
             return false;
         }
-        match write(&**to, self.pending()) {
+        match write(&**to, self.buffer.pending()) {
             Ok(count) => {
-                self.written += count;
-                if self.written == self.buffer.len() {
-                    self.buffer.clear();
-                    self.written = 0;
-                } else if self.written >= CAPACITY / 2 {
-                    self.buffer.drain(..self.written);
-                    self.written = 0;
-                }
+                self.buffer.taken(count);
                 count > 0
             }
             Err(Errno::AGAIN) if !sink_gone => false,
@@ -245,7 +231,7 @@ impl Lane {
 
     /// Passes the end on once everything before it has been.
     fn settle(&mut self) {
-        if matches!(self.from, End::Over) && self.pending().is_empty() {
+        if matches!(self.from, End::Over) && self.buffer.is_empty() {
             if let End::Open(to) = &self.to {
                 if self.way == Way::ToHost {
                     // A socket's other direction stays. What is no socket has no half to shut down.
@@ -255,14 +241,14 @@ impl Lane {
             } else if self.way == Way::ToProcess {
                 self.to = End::Over;
             }
-            self.buffer = Vec::new();
+            self.buffer.discard();
         }
     }
 }
 
-fn wait_on(fd: &OwnedFd, flags: PollFlags, time: Duration) {
+fn wait_on(fd: &OwnedFd, flags: PollFlags, time: Duration) -> bool {
     let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
-    let _ = poll(&mut [PollFd::new(fd, flags)], Some(&time));
+    poll(&mut [PollFd::new(fd, flags)], Some(&time)).is_ok_and(|ready| ready > 0)
 }
 
 #[cfg(test)]

@@ -130,3 +130,32 @@ fn a_port_carries_pieces_both_ways() {
     assert!(read_all(&stdin, &mut received));
     assert_eq!(received, b"in");
 }
+
+#[test]
+fn pieces_stay_whole_under_back_pressure() {
+    let (port, host) = socket();
+    let (source, writer) = pipe();
+    let mut lane = Lane::new(Stream::Stdout, Way::ToHost, open(source), End::Awaited);
+    lane.attach(&Rc::new(port), Carriage::Pieces);
+    let data: Vec<u8> = (0..500_000u32).flat_map(u32::to_le_bytes).collect();
+    let (mut sent, mut wire, mut turns) = (0, Vec::new(), 0);
+    let mut writer = Some(writer);
+    while !lane.is_over() {
+        if let Some(fd) = &writer {
+            sent += write(fd, &data[sent..data.len().min(sent + 65_536)]).unwrap_or(0);
+            if sent == data.len() {
+                writer = None;
+            }
+        }
+        lane.turn(false);
+        turns += 1;
+        if turns % 11 == 0 {
+            read_all(&host, &mut wire);
+        }
+    }
+    read_all(&host, &mut wire);
+    let mut decoder = Decoder::default();
+    let length = decoder.decode(&mut wire);
+    assert!(decoder.is_ended());
+    assert!(wire[..length] == data);
+}

@@ -10,6 +10,7 @@
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code, unused_imports))]
 
+mod buffer;
 mod command;
 mod control;
 mod device;

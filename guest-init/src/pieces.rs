@@ -21,18 +21,20 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Appends to `stream` what `received` carries of it.
-    pub fn decode(&mut self, mut received: &[u8], stream: &mut Vec<u8>) {
-        while !received.is_empty() && !self.ended {
+    /// Moves what `received` carries of the stream to its front, and returns how many bytes that is.
+    pub fn decode(&mut self, received: &mut [u8]) -> usize {
+        let (mut at, mut length) = (0, 0);
+        while at < received.len() && !self.ended {
             if self.left > 0 {
-                let (bytes, rest) = received.split_at(self.left.min(received.len()));
-                stream.extend_from_slice(bytes);
-                self.left -= bytes.len();
-                received = rest;
+                let count = self.left.min(received.len() - at);
+                received.copy_within(at..at + count, length);
+                self.left -= count;
+                length += count;
+                at += count;
                 continue;
             }
-            self.header.push(received[0]);
-            received = &received[1..];
+            self.header.push(received[at]);
+            at += 1;
             if let [a, b, c, d] = *self.header {
                 self.left = u32::from_le_bytes([a, b, c, d]) as usize;
                 self.header.clear();
@@ -40,6 +42,7 @@ impl Decoder {
                 self.ended = self.left == 0 || self.left > MAX_PIECE;
             }
         }
+        length
     }
 
     /// Whether the piece that ends the stream has come.
@@ -62,9 +65,10 @@ mod tests {
         port::end(&mut wire).unwrap();
         for cut in [1, 3, 4096, wire.len()] {
             let (mut decoder, mut stream) = (Decoder::default(), Vec::new());
-            for received in wire.chunks(cut) {
+            for received in wire.clone().chunks_mut(cut) {
                 assert!(!decoder.is_ended());
-                decoder.decode(received, &mut stream);
+                let length = decoder.decode(received);
+                stream.extend_from_slice(&received[..length]);
             }
             assert!(decoder.is_ended());
             assert!(stream == sent);
@@ -73,9 +77,8 @@ mod tests {
 
     #[test]
     fn a_length_that_cannot_be_ends_the_stream() {
-        let (mut decoder, mut stream) = (Decoder::default(), Vec::new());
-        decoder.decode(&[0xff; 64], &mut stream);
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.decode(&mut [0xff; 64]), 0);
         assert!(decoder.is_ended());
-        assert!(stream.is_empty());
     }
 }

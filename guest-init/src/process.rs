@@ -125,7 +125,7 @@ impl Prepared {
 }
 
 fn doing(what: &str, error: Errno) -> NotStarted {
-    NotStarted::other([what, ": ", &error.to_string()].concat())
+    NotStarted::other([what, ": ", &errno::in_words(&error)].concat())
 }
 
 fn no_working_directory(path: &[u8], error: Errno) -> NotStarted {
@@ -180,7 +180,7 @@ fn not_executed(program: &CStr, error: Errno) -> NotStarted {
     let message = match error {
         Errno::NOENT if !program.contains('/') => [&program, ": executable file not found in $PATH"].concat(),
         Errno::NOEXEC => [&program, ": exec format error"].concat(),
-        error => [&program, ": ", &error.to_string()].concat(),
+        error => [&program, ": ", &errno::in_words(&error)].concat(),
     };
     NotStarted { failure, message }
 }

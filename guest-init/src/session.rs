@@ -17,7 +17,7 @@ use crate::signals;
 use crate::terminal;
 use crate::vsock::Listener;
 
-/// How long the rest of the kernel's log may take when the machine ends.
+/// How long the host may take nothing of the kernel's log when the machine ends.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the host's streams come from.
@@ -68,8 +68,8 @@ enum Source {
     Children,
     Connections,
     Control,
-    LaneSource(usize),
-    LaneSink(usize),
+    LaneInput(usize),
+    LaneOutput(usize),
 }
 
 impl Session {
@@ -133,20 +133,17 @@ impl Session {
         }
     }
 
-    /// Sends what has become of the process, after all that it wrote.
+    /// Sends what has become of the process: its end only after all that it wrote.
     fn tell_outcome(&mut self) {
-        let said =
-            self.process.is_some() || !self.lanes.iter().filter(|lane| is_output(lane)).all(Lane::is_over);
-        if self.ending.is_none() && (!said || self.says_it_at_once()) {
-            if let Some(message) = self.outcome.take() {
-                self.control.send(&message);
+        let ready = match &self.outcome {
+            Some(GuestMessage::Exited(_)) => {
+                self.lanes.iter().filter(|lane| is_output(lane)).all(Lane::is_over)
             }
+            _ => true,
+        };
+        if ready && let Some(message) = self.outcome.take() {
+            self.control.send(&message);
         }
-    }
-
-    /// A machine without a process has no output to wait for.
-    fn says_it_at_once(&self) -> bool {
-        matches!(self.outcome, Some(GuestMessage::StartFailed { .. } | GuestMessage::Fault { .. }))
     }
 
     fn wait(&self) -> Vec<(Source, PollFlags)> {
@@ -156,8 +153,8 @@ impl Session {
         wanted.extend(connections.map(|interest| (Source::Connections, interest)));
         for (index, lane) in self.lanes.iter().enumerate() {
             let [source, sink] = lane.interests();
-            wanted.extend(source.map(|interest| (Source::LaneSource(index), interest)));
-            wanted.extend(sink.map(|interest| (Source::LaneSink(index), interest)));
+            wanted.extend(source.map(|interest| (Source::LaneInput(index), interest)));
+            wanted.extend(sink.map(|interest| (Source::LaneOutput(index), interest)));
         }
         let mut fds: Vec<_> =
             wanted.iter().map(|(_, (fd, flags))| PollFd::from_borrowed_fd(*fd, *flags)).collect();
@@ -178,8 +175,10 @@ impl Session {
             Source::Children => self.reap(),
             Source::Connections => self.accept(),
             Source::Control => self.obey(),
-            Source::LaneSource(index) => self.lanes[index].turn(false),
-            Source::LaneSink(index) => {
+            Source::LaneInput(index) => {
+                self.lanes[index].turn(false);
+            }
+            Source::LaneOutput(index) => {
                 self.lanes[index].turn(flags.intersects(PollFlags::HUP | PollFlags::ERR));
             }
         }
@@ -227,7 +226,14 @@ impl Session {
         }
     }
 
-    fn signal(&self, number: u8) {
+    fn signal(&mut self, number: u8) {
+        if i32::from(number) == libc::SIGPIPE {
+            // The host's way to say that nobody reads on, where a port does not tell: the process gets
+            // it from its next write, as in a pipeline.
+            let outputs =
+                self.lanes.iter_mut().filter(|lane| lane.stream == Stream::Stdout && lane.is_on_port());
+            outputs.for_each(Lane::end_source);
+        }
         if let Some(process) = &self.process
             && let Some(signal) = Signal::from_named_raw(number.into())
         {
@@ -258,7 +264,9 @@ impl Session {
         for lane in &mut self.lanes {
             match lane.way {
                 Way::ToProcess => lane.abandon(),
-                Way::ToHost => lane.turn(false),
+                Way::ToHost => {
+                    lane.turn(false);
+                }
             }
         }
     }
@@ -275,7 +283,7 @@ impl Session {
             // The host may have asked for the log with its last breath.
             self.accept();
             if let Some(log) = self.lanes.iter_mut().find(|lane| lane.stream == Stream::KernelLog) {
-                log.drain_for(LOG_PATIENCE);
+                log.drain(LOG_PATIENCE);
             }
         }
     }
