@@ -79,7 +79,7 @@ impl Documents for Layout {
 
 /// Opens a file that is one: a FIFO would block, a device might never end. None if there is nothing.
 fn open_regular(path: &Path) -> Result<Option<File>, Error> {
-    let failed = |source| Error::Read { what: path.display().to_string(), source };
+    let failed = |source| Error::File { path: path.to_path_buf(), source };
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => File::open(path).map(Some).map_err(failed),
         Ok(_) => Err(failed(io::Error::other("it is not a regular file"))),
@@ -96,7 +96,9 @@ fn read_limited(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Error> {
     };
     let what = || path.display().to_string();
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|source| Error::Read { what: what(), source })?;
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| Error::File { path: path.to_path_buf(), source })?;
     match bytes.len() as u64 > limit {
         true => Err(Error::DocumentTooLarge { what: what(), limit }),
         false => Ok(Some(bytes)),

@@ -15,6 +15,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::digest::{self, Digest};
+use crate::layer::tar;
 use crate::reference::Reference;
 
 pub use docker::{DockerImage, docker_images};
@@ -72,10 +73,12 @@ pub struct FoundLayer {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("reading {what}: {source}")]
-    Read { what: String, source: io::Error },
+    #[error("reading {}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
     #[error("the archive cannot be read: {0}")]
-    Tar(#[source] io::Error),
+    Read(#[source] io::Error),
+    #[error("the archive cannot be read: {0}")]
+    Tar(#[source] tar::Error),
     #[error("the archive is empty")]
     Empty,
     #[error(
@@ -120,6 +123,16 @@ pub enum Error {
     LayerCount { what: String, layers: usize, diff_ids: usize },
     #[error("{what} has {layers} layers, more than {limit}, the limit")]
     TooManyLayers { what: String, layers: usize, limit: usize },
+}
+
+impl From<tar::Error> for Error {
+    fn from(error: tar::Error) -> Error {
+        match error {
+            tar::Error::Read(error) => Error::Read(error),
+            tar::Error::NoTar => Error::NotAnImage,
+            error => Error::Tar(error),
+        }
+    }
 }
 
 /// Text from an untrusted document, fit for one line of a message.

@@ -4,16 +4,21 @@
 //! is handed to the caller at once, as a layer if it is one.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use super::documents::Documents;
 use super::{Error, Limits};
 use crate::compression::sniff;
 use crate::digest::Digest;
+use crate::layer::tar::{Entry, Kind, Problem, TarReader};
 
 /// Entries up to this size are kept whatever they hold.
 const SMALL: u64 = 64 << 10;
+/// Bytes read at once.
+const BUFFER: usize = 256 << 10;
 /// A link to a link to a link: more has no use.
 const LONGEST_CHAIN: usize = 8;
 
@@ -86,37 +91,33 @@ pub fn read<T, E: From<Error>>(
     limits: &Limits,
     mut take: impl FnMut(&str, u64, &mut dyn Read) -> Result<T, E>,
 ) -> Result<Contents<T>, E> {
-    let tar_error = |error| E::from(Error::Tar(error));
-    let (compression, archive) = sniff(archive).map_err(tar_error)?;
-    let archive = compression.decoder(io::BufReader::with_capacity(256 << 10, archive)).map_err(tar_error)?;
-    let mut archive = tar::Archive::new(archive);
+    let (compression, archive) = sniff(archive).map_err(Error::Read)?;
+    let archive = compression.decoder(BufReader::with_capacity(BUFFER, archive)).map_err(Error::Read)?;
+    let mut tar = TarReader::new(BufReader::with_capacity(BUFFER, archive));
     let mut contents = Contents { documents: HashMap::new(), large: HashMap::new(), links: HashMap::new() };
     let mut documents_bytes = 0;
     let mut entries = 0;
 
-    for entry in archive.entries().map_err(tar_error)? {
-        let mut entry = entry.map_err(tar_error)?;
+    while let Some(Entry { path, kind, link, size, sparse, .. }) = tar.next_entry().map_err(Error::from)? {
         entries += 1;
         if entries > limits.archive_entries {
             return Err(Error::TooManyEntries { limit: limits.archive_entries }.into());
         }
-        let path = normalised(Path::new(""), &entry.path().map_err(tar_error)?);
-        let kind = entry.header().entry_type();
-        if kind.is_symlink() || kind.is_hard_link() {
-            if let Some(target) = entry.link_name().map_err(tar_error)? {
-                let from = if kind.is_symlink() { Path::new(&path).parent() } else { None };
-                let target = normalised(from.unwrap_or(Path::new("")), &target);
+        let path = normalised(Path::new(""), &path);
+        match kind {
+            Kind::File if sparse.is_none() => {}
+            Kind::Symlink | Kind::HardLink => {
+                let from = if kind == Kind::Symlink { Path::new(&path).parent() } else { None };
+                let target = normalised(from.unwrap_or(Path::new("")), &link);
                 contents.links.insert(path, target);
+                continue;
             }
-            continue;
-        }
-        if !kind.is_file() && !kind.is_contiguous() {
-            continue;
+            _ => continue,
         }
 
-        let size = entry.size();
+        let mut content = Content(&mut tar);
         let mut first = Vec::new();
-        entry.by_ref().take(SMALL).read_to_end(&mut first).map_err(tar_error)?;
+        content.by_ref().take(SMALL).read_to_end(&mut first).map_err(Error::Read)?;
         let json = matches!(first.trim_ascii_start().first(), Some(b'{' | b'['));
         contents.large.remove(&path);
         contents.documents.remove(&path);
@@ -125,14 +126,10 @@ pub fn read<T, E: From<Error>>(
             if documents_bytes > limits.all_documents_bytes {
                 return Err(Error::DocumentsTooLarge { limit: limits.all_documents_bytes }.into());
             }
-            entry.read_to_end(&mut first).map_err(tar_error)?;
-            if first.len() as u64 != size {
-                return Err(tar_error(io::ErrorKind::UnexpectedEof.into()));
-            }
+            content.read_to_end(&mut first).map_err(Error::Read)?;
             contents.documents.insert(path, first);
         } else {
-            let taken =
-                take(&path, size, &mut Exact { inner: first.as_slice().chain(&mut entry), left: size })?;
+            let taken = take(&path, size, &mut first.as_slice().chain(content))?;
             contents.large.insert(path, taken);
         }
     }
@@ -142,25 +139,26 @@ pub fn read<T, E: From<Error>>(
     }
 }
 
-/// A reader whose early end is an error: the archive was cut in the middle of an entry.
-struct Exact<R> {
-    inner: R,
-    left: u64,
-}
+/// The content of the entry that a reader stands at. Ends early only with an error.
+struct Content<'a, R>(&'a mut TarReader<R>);
 
-impl<R: Read> Read for Exact<R> {
+impl<R: BufRead> Read for Content<'_, R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(out)?;
-        self.left = self.left.saturating_sub(n as u64);
-        match n == 0 && self.left > 0 && !out.is_empty() {
-            true => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is cut short")),
-            false => Ok(n),
-        }
+        let failed = |problem| match problem {
+            Problem::Read(error) => error,
+            problem => io::Error::other(problem),
+        };
+        let available = self.0.content().map_err(failed)?;
+        let n = available.len().min(out.len());
+        out[..n].copy_from_slice(&available[..n]);
+        self.0.consume(n);
+        Ok(n)
     }
 }
 
 /// A path below the archive's root, without `.` and `..`. Only ever a key: no file is opened by it.
-fn normalised(from: &Path, path: &Path) -> String {
+fn normalised(from: &Path, path: &[u8]) -> String {
+    let path = Path::new(OsStr::from_bytes(path));
     let mut parts: Vec<String> = Vec::new();
     for component in from.components().chain(path.components()) {
         match component {

@@ -11,6 +11,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::durable;
@@ -66,10 +67,16 @@ pub fn ingest(session: &Session, source: &mut dyn Read, request: &Request) -> Re
     let limit = session.store.limits.layer_bytes;
     let mut hasher = Hasher::default();
     let (compressed_in, compressed_out) = pipe(|_| {});
-    let (tar_in, tar_out) = pipe(|block| hasher.update(block));
+    // An uncompressed layer's digest is its diff ID.
+    let compressed = AtomicBool::new(true);
+    let (tar_in, tar_out) = pipe(|block| {
+        if compressed.load(Ordering::Relaxed) {
+            hasher.update(block);
+        }
+    });
 
     let (copied, unpacked, built) = thread::scope(|scope| {
-        let unpacking = scope.spawn(|| unpack(compressed_out, tar_in, limit));
+        let unpacking = scope.spawn(|| unpack(compressed_out, tar_in, limit, &compressed));
         let building = scope.spawn(|| build(session, tar_out, request.build_layer));
         let copied = copy(session, source, Some(compressed_in), request);
         (copied, joined(unpacking.join()), joined(building.join()))
@@ -87,7 +94,8 @@ pub fn ingest(session: &Session, source: &mut dyn Read, request: &Request) -> Re
         (_, Err(BuildFailure::Layer(source))) => Err(Error::Layer { what: what(), source }),
         (Ok(None), _) => Err(Error::Empty { what: what() }),
         (Ok(Some(compression)), Ok(built)) => {
-            Ok(IngestedLayer { compression, diff_id: hasher.finish(), built })
+            let diff_id = if compression == Compression::None { blob } else { hasher.finish() };
+            Ok(IngestedLayer { compression, diff_id, built })
         }
         (Err(UnpackFailure::NobodyReads), Ok(_)) => Err(Error::Layer {
             what: what(),
@@ -180,12 +188,14 @@ fn unpack(
     mut compressed: PipeReader,
     mut tar: PipeWriter,
     limit: u64,
+    compressed_at_all: &AtomicBool,
 ) -> std::result::Result<Option<Compression>, UnpackFailure> {
     let first = compressed.fill_buf().map_err(|_| UnpackFailure::NobodyReads)?;
     if first.is_empty() {
         return Ok(None);
     }
     let compression = Compression::detect(first);
+    compressed_at_all.store(compression != Compression::None, Ordering::Relaxed);
     let failed = |error: io::Error| UnpackFailure::Compression(compression, error);
 
     let mut decoder = compression.decoder(compressed).map_err(failed)?;
