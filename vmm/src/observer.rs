@@ -1,5 +1,7 @@
 //! What the outside learns of a machine: while it runs, and when it has ended.
 
+use serde::{Deserialize, Serialize};
+
 /// Is told what a running machine shows. Called on vCPU threads, which may do nothing but write to descriptors that
 /// were open before the machine started, use memory they have, and wait for one another (see [`crate::jail`]).
 pub trait Observer: Send + Sync {
@@ -23,7 +25,7 @@ pub struct Report {
 }
 
 /// Why a machine runs no more.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// The guest turned the machine off.
     PowerOff,

@@ -1,0 +1,149 @@
+//! `vmrun doctor`: is this host ready, and if not, what is to be done?
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::Result;
+use kernels::{EMULATED_HOST, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
+
+use crate::emulate::qemu;
+use crate::hardware::{self, Virtualization};
+use crate::home::{self, Home};
+
+/// How a check came out.
+enum Finding {
+    Ok(String),
+    /// vmrun works, but not as well as it could.
+    Warn(String),
+    /// vmrun cannot run machines until this is mended.
+    Fail(String),
+}
+
+use Finding::{Fail, Ok as Good, Warn};
+
+/// Prints a line for each check; the exit code is 1 when one has failed.
+pub fn doctor(home: &Home) -> Result<u8> {
+    let emulated = hardware::virtualization().is_none();
+    let checks: [(&str, Finding); 7] = [
+        ("processor", processor()),
+        ("/dev/kvm", kvm(emulated)),
+        ("emulation", emulation(emulated)),
+        ("guest-init", guest_init()),
+        ("store", store(home)),
+        ("kernels", machine_kernels(home)),
+        ("emulation kernel", emulation_kernel(home, emulated)),
+    ];
+    let mut code = 0;
+    for (name, finding) in checks {
+        let (word, text) = match finding {
+            Good(text) => ("ok", text),
+            Warn(text) => ("warn", text),
+            Fail(text) => {
+                code = 1;
+                ("fail", text)
+            }
+        };
+        println!("{word:4}  {name:16}  {text}");
+    }
+    Ok(code)
+}
+
+fn processor() -> Finding {
+    match hardware::virtualization() {
+        Some(Virtualization::Vmx) => Good("hardware virtualization (VT-x)".into()),
+        Some(Virtualization::Svm) => Good("hardware virtualization (AMD-V)".into()),
+        None => Warn("no hardware virtualization: machines run emulated, which is slow".into()),
+    }
+}
+
+fn kvm(emulated: bool) -> Finding {
+    match fs::File::options().read(true).write(true).open("/dev/kvm") {
+        Ok(_) if emulated => {
+            Warn("opens, but cannot run a stock kernel without hardware virtualization".into())
+        }
+        Ok(_) => Good("opens for reading and writing".into()),
+        Err(_) if emulated => Warn("not usable, and not needed for emulation".into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Fail("missing: load it with `modprobe kvm_intel` or `modprobe kvm_amd`".into())
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Fail("no permission: `sudo usermod -aG kvm $USER`, then log in again".into())
+        }
+        Err(error) => Fail(error.to_string()),
+    }
+}
+
+fn emulation(emulated: bool) -> Finding {
+    let found = env::var_os("PATH").and_then(|path| {
+        env::split_paths(&path).map(|entry| entry.join(qemu::PROGRAM)).find(|file| file.is_file())
+    });
+    match found {
+        Some(file) => Good(format!("{}", file.display())),
+        None if emulated => {
+            Fail(format!("{} is missing: `apt-get install {}`", qemu::PROGRAM, qemu::PACKAGE))
+        }
+        None => Good("QEMU is not installed, and not needed".into()),
+    }
+}
+
+fn guest_init() -> Finding {
+    match home::beside_executable("guest-init") {
+        Ok(path) => Good(path.display().to_string()),
+        Err(error) => Fail(error.to_string()),
+    }
+}
+
+fn store(home: &Home) -> Finding {
+    let root = home.root();
+    match home.images().and_then(|store| Ok(store.images()?)) {
+        Ok(images) => match writable(root) {
+            Ok(()) => Good(format!("{}, {} images", root.display(), images.len())),
+            Err(error) => Fail(format!(
+                "{} cannot be written ({error}): choose another with VMRUN_HOME",
+                root.display()
+            )),
+        },
+        Err(error) => Fail(format!("{error:#}")),
+    }
+}
+
+fn writable(root: &Path) -> io::Result<()> {
+    tempfile::tempfile_in(root).map(drop)
+}
+
+fn machine_kernels(home: &Home) -> Finding {
+    let kernels = match home.kernels().and_then(|store| Ok((store.list()?, store.default_name()?))) {
+        Ok((kernels, _)) if kernels.is_empty() => {
+            return Fail("none: add one with `vmrun kernel add linux-image-….deb`".into());
+        }
+        Ok(found) => found,
+        Err(error) => return Fail(format!("{error:#}")),
+    };
+    let (list, default) = kernels;
+    let Some(kernel) = list.iter().find(|kernel| Some(&kernel.name) == default.as_ref()) else {
+        return Warn("no default: choose one with `vmrun kernel default NAME`".into());
+    };
+    match (kernel.require(MACHINE_WITH_PMEM), kernel.require(MACHINE_WITH_BLOCK)) {
+        (Ok(()), _) => Good(format!("{} by default, of {}; rootfs by pmem and DAX", kernel.name, list.len())),
+        (Err(_), Ok(())) => {
+            Good(format!("{} by default, of {}; rootfs by virtio-blk", kernel.name, list.len()))
+        }
+        (_, Err(error)) => Fail(error.to_string()),
+    }
+}
+
+fn emulation_kernel(home: &Home, emulated: bool) -> Finding {
+    let able = home.kernels().and_then(|store| Ok(store.list()?)).map(|list| {
+        list.into_iter().find(|kernel| kernel.require(EMULATED_HOST).is_ok()).map(|kernel| kernel.name)
+    });
+    match able {
+        Ok(Some(name)) => Good(name),
+        Ok(None) if emulated => {
+            Fail("none has 9p and KVM: add Debian's linux-image-amd64 (not its cloud flavour)".into())
+        }
+        Ok(None) => Good("none, and not needed".into()),
+        Err(error) => Fail(format!("{error:#}")),
+    }
+}

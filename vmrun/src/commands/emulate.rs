@@ -1,0 +1,44 @@
+//! `vmrun emulate`: any command on an emulated machine that has KVM, and `vmrun run`'s way there
+//! where the host has none.
+
+use std::env;
+use std::ffi::OsString;
+
+use anyhow::{Context, Result};
+
+use crate::arguments::EmulateArguments;
+use crate::emulate::{self, EmulateOptions};
+use crate::hardware;
+use crate::home::Home;
+use crate::output::warn;
+
+/// What the emulated machine needs beside the machine that runs in it, in bytes.
+const OWN_MEMORY: u64 = 1 << 30;
+
+pub fn emulate(home: &Home, arguments: EmulateArguments) -> Result<u8> {
+    emulate::run(
+        home,
+        &EmulateOptions {
+            memory: arguments.memory,
+            cpus: if arguments.icount { 1 } else { arguments.cpus.unwrap_or(processors()) },
+            icount: arguments.icount,
+            kernel: arguments.kernel,
+            command: arguments.command,
+        },
+    )
+}
+
+/// Runs this same command line again, on an emulated machine.
+pub fn run_again(home: &Home, memory: u64) -> Result<u8> {
+    warn(
+        "vmrun: no hardware virtualization here: using an emulated machine, which is slow (see `vmrun doctor`)",
+    );
+    let own = env::current_exe().context("cannot find vmrun's own executable")?;
+    let command: Vec<OsString> = [own.into_os_string()].into_iter().chain(env::args_os().skip(1)).collect();
+    let memory = memory.saturating_add(OWN_MEMORY);
+    emulate::run(home, &EmulateOptions { memory, cpus: processors(), icount: false, kernel: None, command })
+}
+
+fn processors() -> u8 {
+    hardware::processors().clamp(1, 32) as u8
+}

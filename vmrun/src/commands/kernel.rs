@@ -1,0 +1,79 @@
+//! `vmrun kernel`: the kernels that machines boot.
+
+use anyhow::Result;
+use kernels::Kernel;
+
+use crate::arguments::{Format, KernelCommand};
+use crate::home::Home;
+use crate::output::{complain, table};
+
+pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
+    let store = home.kernels()?;
+    match command {
+        KernelCommand::Add { sources, name } => {
+            let progress = crate::progress::Steps::new();
+            let kernel = store.add(&sources, name.as_deref(), &|step| progress.show(&step.to_string()))?;
+            progress.finish();
+            println!("{}", kernel.name);
+        }
+        KernelCommand::Ls { quiet, format } => {
+            let default = store.default_name()?;
+            list(&store.list()?, default.as_deref(), quiet, format)?;
+        }
+        KernelCommand::Rm { names } => {
+            let mut code = 0;
+            for name in &names {
+                match store.remove(name) {
+                    Ok(()) => println!("{name}"),
+                    Err(error) => {
+                        complain(&error.into());
+                        code = crate::FAILED;
+                    }
+                }
+            }
+            return Ok(code);
+        }
+        KernelCommand::Inspect { name, format } => inspect(&store.get(&name)?, format)?,
+        KernelCommand::Default { name } => store.set_default(&name)?,
+    }
+    Ok(0)
+}
+
+fn list(kernels: &[Kernel], default: Option<&str>, quiet: bool, format: Format) -> Result<()> {
+    if quiet {
+        kernels.iter().for_each(|kernel| println!("{}", kernel.name));
+        return Ok(());
+    }
+    if format == Format::Json {
+        println!("{}", serde_json::to_string_pretty(kernels)?);
+        return Ok(());
+    }
+    let rows: Vec<[String; 4]> = kernels
+        .iter()
+        .map(|kernel| {
+            [
+                kernel.name.clone(),
+                kernel.version.clone(),
+                kernel.modules.to_string(),
+                if default == Some(&kernel.name) { "*".into() } else { String::new() },
+            ]
+        })
+        .collect();
+    Ok(table(["NAME", "VERSION", "MODULES", "DEFAULT"], &rows)?)
+}
+
+fn inspect(kernel: &Kernel, format: Format) -> Result<()> {
+    if format == Format::Json {
+        println!("{}", serde_json::to_string_pretty(kernel)?);
+        return Ok(());
+    }
+    let fact = |name: &str, value: String| [name.to_owned(), value];
+    let mut rows = vec![
+        fact("version", kernel.version.clone()),
+        fact("configuration", kernel.config_source.to_string()),
+        fact("memory", format!("{} MiB at least", kernel.minimum_memory >> 20)),
+        fact("modules", kernel.modules.to_string()),
+    ];
+    rows.extend(kernel.abilities.iter().map(|(feature, ability)| fact(feature.name(), ability.to_string())));
+    Ok(table(["KERNEL", &kernel.name], &rows)?)
+}

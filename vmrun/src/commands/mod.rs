@@ -1,0 +1,38 @@
+//! The verbs, one file each.
+
+mod completions;
+mod doctor;
+mod emulate;
+mod images;
+mod import;
+mod kernel;
+mod load;
+mod rmi;
+mod rootfs;
+mod run;
+
+use anyhow::Result;
+
+use crate::arguments::{Arguments, Command};
+use crate::home::Home;
+use crate::machine;
+
+/// Carries out what the command line says; the result is the exit code.
+pub fn dispatch(arguments: Arguments) -> Result<u8> {
+    let root = arguments.root.as_deref();
+    let home = || Home::locate(root);
+    match arguments.command {
+        Command::Run(run) => run::run(&home()?, &run),
+        Command::Images(listing) => images::images(&home()?, &listing),
+        Command::Load(load) => load::load(&home()?, load),
+        Command::Import(import) => import::import(&home()?, import),
+        Command::Rmi(rmi) => rmi::rmi(&home()?, &rmi),
+        Command::Rootfs(rootfs) => rootfs::rootfs(&home()?, &rootfs),
+        Command::Kernel(kernel) => kernel::kernel(&home()?, kernel),
+        Command::Emulate(emulate) => emulate::emulate(&home()?, emulate),
+        Command::Doctor => doctor::doctor(&home()?),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { directory } => completions::manual(&directory),
+        Command::Monitor => machine::monitor::main(),
+    }
+}

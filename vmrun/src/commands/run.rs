@@ -1,0 +1,67 @@
+//! `vmrun run`: an image's command in a machine of its own.
+
+use std::io::{self, IsTerminal};
+
+use anyhow::{Context, Result, bail};
+
+use super::emulate;
+use crate::arguments::RunArguments;
+use crate::hardware;
+use crate::home::Home;
+use crate::machine::{self, Attendance, KernelLog, MachineId, Record, Timing, monotonic_time};
+use crate::output::warn;
+
+pub fn run(home: &Home, run: &RunArguments) -> Result<u8> {
+    let begun = monotonic_time();
+    if run.tty && run.interactive && !io::stdin().is_terminal() {
+        bail!("the input device is not a terminal: leave out -t, or run from one");
+    }
+    let images = home.images()?;
+    let image = images.resolve(&run.image)?;
+    let kernels = home.kernels()?;
+    let kernel = match &run.kernel {
+        Some(name) => kernels.get(name)?,
+        None => kernels.default_kernel()?,
+    };
+    if hardware::virtualization().is_none() {
+        return emulate::run_again(home, run.memory);
+    }
+    check_kvm()?;
+    let id = MachineId::new()?;
+    let record = Record::create(home, &id, !run.rm)?;
+    let process = machine::process(run, image.config(), run.tty.then(machine::window_size))?;
+    let plan = machine::plan(run, &image, &kernel, process, &id, &record)?;
+    let mut description = plan.description(run, &id, &kernel);
+    record.describe(&description)?;
+    if run.verbose {
+        warn(&format!("vmrun: machine {} of {} on kernel {}: {plan}", id.as_str(), run.image, kernel.name));
+    }
+    let file = if run.rm { None } else { Some(record.kernel_log()?) };
+    let outcome = Attendance {
+        terminal: run.tty,
+        stdin: run.interactive,
+        log: KernelLog::new(file, run.console),
+        keep_log: !run.rm,
+        timing: run.timing.then(|| Timing::new(begun)),
+    }
+    .attend(&plan.spec, &record);
+    description.exit_code = Some(*outcome.as_ref().unwrap_or(&crate::FAILED));
+    record.describe(&description)?;
+    outcome
+}
+
+/// Says in one line what keeps this user from KVM.
+fn check_kvm() -> Result<()> {
+    match std::fs::File::options().read(true).write(true).open("/dev/kvm") {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            bail!("there is no /dev/kvm: load kvm_intel or kvm_amd, or run `vmrun emulate -- vmrun …`")
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            bail!(
+                "no permission for /dev/kvm: join its group, with `sudo usermod -aG kvm $USER` and a new login"
+            )
+        }
+        Err(error) => Err(error).context("cannot open /dev/kvm"),
+    }
+}

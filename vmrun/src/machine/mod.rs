@@ -1,0 +1,23 @@
+//! A machine's life: planned from an image and a kernel, run by a monitor process, attended by
+//! this one until its command ends.
+
+mod attendance;
+mod command_line;
+mod event;
+mod kernel_log;
+pub mod monitor;
+mod plan;
+mod process;
+mod record;
+mod streams;
+mod terminal;
+mod timing;
+
+pub use attendance::Attendance;
+pub use event::now as monotonic_time;
+pub use kernel_log::KernelLog;
+pub use plan::plan;
+pub use process::process;
+pub use record::{MachineId, Record, fill_random};
+pub use terminal::{RawMode, window_size};
+pub use timing::Timing;

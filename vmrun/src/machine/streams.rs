@@ -1,0 +1,135 @@
+//! The connections to guest-init, and the copying between them and vmrun's own standard streams.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use guest_protocol::{Hello, PORT, Stream, frame};
+
+/// How much is copied at a time, in bytes.
+const PIECE: usize = 64 << 10;
+
+/// Connects to guest-init once for each greeting. All are asked for before any answer is awaited.
+pub fn connect(socket: &Path, hellos: &[Hello]) -> Result<Vec<UnixStream>> {
+    let mut connections = Vec::new();
+    for _ in hellos {
+        let mut connection = UnixStream::connect(socket)
+            .with_context(|| format!("cannot reach the machine at {}", socket.display()))?;
+        connection.write_all(format!("CONNECT {PORT}\n").as_bytes())?;
+        connections.push(connection);
+    }
+    for (connection, hello) in connections.iter_mut().zip(hellos) {
+        await_acceptance(connection)?;
+        frame::write(connection, hello)?;
+    }
+    Ok(connections)
+}
+
+/// Reads the line `OK <port>`, byte by byte, for what follows belongs to the stream.
+fn await_acceptance(connection: &mut UnixStream) -> Result<()> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while line.last() != Some(&b'\n') {
+        if line.len() > 32 || connection.read(&mut byte)? == 0 {
+            bail!("the machine refused a connection to its guest-init");
+        }
+        line.push(byte[0]);
+    }
+    if !line.starts_with(b"OK ") {
+        bail!("the machine answered a connection with '{}'", String::from_utf8_lossy(&line).trim_end());
+    }
+    Ok(())
+}
+
+/// The greetings of a run's connections, the control stream first.
+pub fn hellos(terminal: bool, stdin: bool) -> Vec<Hello> {
+    let mut hellos = vec![Hello::Control];
+    if terminal {
+        hellos.push(Hello::Stream(Stream::Terminal));
+    } else {
+        hellos.push(Hello::Stream(Stream::Stdout));
+        hellos.push(Hello::Stream(Stream::Stderr));
+        if stdin {
+            hellos.push(Hello::Stream(Stream::Stdin));
+        }
+    }
+    hellos
+}
+
+/// Copies the guest's output until it ends. When `to` cannot take it any more (a closed pipe, a
+/// full disk) the guest is told by shutting the stream, and its writers see it as on any pipe.
+pub fn copy_output(mut from: UnixStream, mut to: impl Write, mut seen: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        let length = match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // The machine is gone; how it ended is told elsewhere.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        seen(&piece[..length]);
+        if let Err(error) = to.write_all(&piece[..length]).and_then(|()| to.flush()) {
+            let _ = from.shutdown(Shutdown::Both);
+            return Err(error);
+        }
+    }
+}
+
+/// Copies vmrun's standard input to the guest until either ends.
+pub fn copy_input(mut to: UnixStream, close_at_end: bool) {
+    let mut from = io::stdin().lock();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) if to.write_all(&piece[..length]).is_err() => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    if close_at_end {
+        let _ = to.shutdown(Shutdown::Write);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    #[test]
+    fn a_connection_is_asked_for_accepted_and_greeted() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let guest = thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let mut line = [0; 10];
+            connection.read_exact(&mut line).unwrap();
+            connection.write_all(b"OK 1073741824\nhello").unwrap();
+            (line, frame::read::<Hello>(&mut connection).unwrap())
+        });
+        let mut connections = connect(&socket, &[Hello::Control]).unwrap();
+        let (line, hello) = guest.join().unwrap();
+        assert_eq!((&line, hello), (b"CONNECT 1\n", Hello::Control));
+        let mut rest = String::new();
+        connections[0].read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "hello");
+    }
+
+    #[test]
+    fn a_refusal_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let guest = thread::spawn(move || drop(listener.accept().unwrap()));
+        assert!(connect(&socket, &[Hello::Control]).is_err());
+        guest.join().unwrap();
+    }
+}

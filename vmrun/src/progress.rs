@@ -1,0 +1,103 @@
+//! Progress of long jobs: bars on a terminal, a plain line for each finished layer in a pipe.
+
+use std::collections::HashMap;
+use std::io::{self, IsTerminal};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rootfs_builder::progress::{LayerName, LayerOutcome, Progress};
+
+use crate::output::warn;
+
+/// The layers of an image on their way into the store.
+pub struct LayerBars {
+    bars: MultiProgress,
+    layers: Mutex<HashMap<usize, ProgressBar>>,
+    on_terminal: bool,
+    quiet: bool,
+}
+
+impl LayerBars {
+    /// Draws on standard error; nothing at all when `quiet`.
+    pub fn new(quiet: bool) -> LayerBars {
+        let on_terminal = io::stderr().is_terminal() && !quiet;
+        let target = if on_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        LayerBars {
+            bars: MultiProgress::with_draw_target(target),
+            layers: Mutex::default(),
+            on_terminal,
+            quiet,
+        }
+    }
+
+    fn bar(&self, layer: &LayerName) -> Option<ProgressBar> {
+        self.layers.lock().ok()?.get(&layer.index).cloned()
+    }
+}
+
+impl Progress for LayerBars {
+    fn layer_started(&self, layer: &LayerName, total: Option<u64>) {
+        if !self.on_terminal {
+            return;
+        }
+        let (bar, template) = match total {
+            Some(total) => {
+                (ProgressBar::new(total), "{prefix:12} {bar:32} {bytes:>10} / {total_bytes:10} {msg}")
+            }
+            None => (ProgressBar::new_spinner(), "{prefix:12} {spinner} {bytes:>10} {msg}"),
+        };
+        let bar = self.bars.add(bar.with_prefix(layer.label.clone()));
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
+        }
+        if let Ok(mut layers) = self.layers.lock() {
+            layers.insert(layer.index, bar);
+        }
+    }
+
+    fn layer_advanced(&self, layer: &LayerName, read: u64) {
+        if self.on_terminal
+            && let Some(bar) = self.bar(layer)
+        {
+            bar.set_position(read);
+        }
+    }
+
+    fn layer_finished(&self, layer: &LayerName, outcome: LayerOutcome) {
+        let said = match outcome {
+            LayerOutcome::Built => "built",
+            LayerOutcome::AlreadyHere => "already here",
+            LayerOutcome::Failed => "failed",
+        };
+        match self.bar(layer) {
+            Some(bar) => bar.finish_with_message(said),
+            None if self.quiet || outcome == LayerOutcome::Failed => {}
+            None => warn(&format!("{}: {said}", layer.label)),
+        }
+    }
+}
+
+/// The steps of a job that has no length: a spinner with the step's name.
+pub struct Steps(ProgressBar);
+
+impl Steps {
+    pub fn new() -> Steps {
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let spinner = ProgressBar::with_draw_target(None, target);
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        Steps(spinner)
+    }
+
+    pub fn show(&self, step: &str) {
+        self.0.set_message(step.to_owned());
+    }
+
+    pub fn finish(self) {
+        self.0.finish_and_clear();
+    }
+}
