@@ -13,7 +13,7 @@ use super::documents::Documents;
 use super::{Error, Limits};
 use crate::compression::sniff;
 use crate::digest::Digest;
-use crate::layer::tar::{Entry, Kind, Problem, TarReader};
+use crate::layer::tar::{self, Entry, Kind, Problem, TarReader};
 
 /// Entries up to this size are kept whatever they hold.
 const SMALL: u64 = 64 << 10;
@@ -98,7 +98,15 @@ pub fn read<T, E: From<Error>>(
     let mut documents_bytes = 0;
     let mut entries = 0;
 
-    while let Some(Entry { path, kind, link, size, sparse, .. }) = tar.next_entry().map_err(Error::from)? {
+    loop {
+        let entry = match tar.next_entry() {
+            // Text or noise, not something that once was an archive.
+            Err(tar::Error::Entry { .. }) if entries == 0 => return Err(Error::NotAnImage.into()),
+            entry => entry.map_err(Error::from)?,
+        };
+        let Some(Entry { path, kind, link, size, sparse, .. }) = entry else {
+            break;
+        };
         entries += 1;
         if entries > limits.archive_entries {
             return Err(Error::TooManyEntries { limit: limits.archive_entries }.into());

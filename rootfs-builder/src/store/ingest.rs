@@ -87,12 +87,12 @@ pub fn ingest(session: &Session, source: &mut dyn Read, request: &Request) -> Re
     // What comes later in the chain fails because of what came before it, but for a disk that is full.
     let layer = match (unpacked, built) {
         (_, Err(BuildFailure::Store(error))) => return Err(error),
+        (Ok(None), _) => Err(Error::Empty { what: what() }),
         (Err(UnpackFailure::TooLarge), _) => Err(Error::TooLarge { what: what(), limit }),
         (Err(UnpackFailure::Compression(compression, source)), _) => {
             Err(Error::Compression { what: what(), compression: compression.name(), source })
         }
         (_, Err(BuildFailure::Layer(source))) => Err(Error::Layer { what: what(), source }),
-        (Ok(None), _) => Err(Error::Empty { what: what() }),
         (Ok(Some(compression)), Ok(built)) => {
             let diff_id = if compression == Compression::None { blob } else { hasher.finish() };
             Ok(IngestedLayer { compression, diff_id, built })
