@@ -16,7 +16,9 @@ use crate::spec::Firmware;
 /// | `no_timer_check` | interrupts need no proof that they work |
 /// | `tsc=reliable` | the clock is not watched by a worse one |
 /// | `random.trust_cpu=on` | the generator is ready at once |
-/// | `rcupdate.rcu_expedited=1` | what waits for other processors while booting does not wait long; the kernel's own default once init runs is restored by guest-init |
+/// | `pci=off` | there is no bus to look for |
+/// | `reboot=a` | restart through ACPI: without EFI, hardware-reduced machines would go the BIOS's way |
+/// | `acpi=off i8042.noaux i8042.nokbd` | only for [`Firmware::CommandLine`]: nothing of this is there |
 pub fn base_cmdline(firmware: Firmware) -> String {
     let mut options = vec![
         "loglevel=1",
@@ -31,8 +33,9 @@ pub fn base_cmdline(firmware: Firmware) -> String {
         "random.trust_cpu=on",
         "pci=off",
     ];
-    if firmware == Firmware::CommandLine {
-        options.extend(["acpi=off", "i8042.noaux", "i8042.nokbd"]);
-    }
+    options.extend(match firmware {
+        Firmware::Acpi => &["reboot=a"][..],
+        Firmware::CommandLine => &["acpi=off", "i8042.noaux", "i8042.nokbd"],
+    });
     options.join(" ")
 }

@@ -51,6 +51,8 @@ pub const EBDA: u64 = 0x9_fc00;
 pub const EBDA_END: u64 = 0xa_0000;
 /// The area where an operating system looks for the RSDP (ACPI 6.5, section 5.2.5.1).
 pub const ACPI_START: u64 = 0xe_0000;
+/// Where a PC's BIOS starts. Kernels that restart "through the BIOS" jump here in real mode.
+pub const BIOS_ENTRY: u64 = 0xf_fff0;
 pub const HIGH_MEMORY: u64 = 0x10_0000;
 
 /// First and second-next ports of the 16550 at COM1.

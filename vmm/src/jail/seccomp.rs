@@ -152,16 +152,20 @@ fn rule(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, Er
 
 /// Exit code of a monitor that was stopped by its own filter.
 const REFUSED: c_int = 125;
+/// Room for a system call's number.
+const DIGITS: usize = 4;
 /// Offset of `si_syscall` in siginfo_t, in bytes (see sigaction(2)).
 const SI_SYSCALL: usize = 24;
 
 extern "C" fn refused(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     // SAFETY: the kernel hands a handler with SA_SIGINFO a siginfo_t of 128 bytes; for SIGSYS the number is there.
     let call = unsafe { info.cast::<u8>().add(SI_SYSCALL).cast::<u32>().read_unaligned() };
-    let mut text = *b"vmrun: the monitor was stopped: it made system call      , which its jail forbids\n";
+    let mut text = *b"vmrun: the monitor was stopped: its jail forbids system call     \n";
     let mut rest = call;
-    for at in (53..57).rev() {
-        text[at] = b'0' + (rest % 10) as u8;
+    for byte in text.iter_mut().rev().skip(1).take(DIGITS) {
+        if rest > 0 {
+            *byte = b'0' + (rest % 10) as u8;
+        }
         rest /= 10;
     }
     // SAFETY: the buffer is ours; both calls are allowed in signal handlers and by every list.

@@ -45,6 +45,7 @@ pub fn load(spec: &MachineSpec, memory: &GuestRam) -> Result<Entry, Error> {
         .map_err(|source| Error::Kernel { path: path.clone(), source })?;
     let initramfs = initramfs::load(&spec.initramfs, memory, spec.memory, kernel.end)?;
 
+    write(memory, "the way to restart", layout::BIOS_ENTRY, &restart_code())?;
     let mut cmdline = spec.cmdline.clone();
     match spec.firmware {
         Firmware::Acpi => write(memory, "the ACPI tables", layout::ACPI_START, &acpi::tables(spec))?,
@@ -71,6 +72,12 @@ pub fn load(spec: &MachineSpec, memory: &GuestRam) -> Result<Entry, Error> {
         Entry::Pvh(_) => pvh::write(memory, &facts)?,
     }
     Ok(kernel.entry)
+}
+
+/// All that there is of a BIOS: mov dx, port; mov al, value; out dx, al; jmp to itself.
+fn restart_code() -> [u8; 8] {
+    let [low, high] = layout::RESET_PORT.to_le_bytes();
+    [0xba, low, high, 0xb0, layout::RESET_VALUE, 0xee, 0xeb, 0xfe]
 }
 
 /// What the boot protocols tell a kernel, each in its own structures.
