@@ -145,7 +145,11 @@ impl<R: BufRead> TarReader<R> {
 
     fn next_header(&mut self, block: &mut [u8; BLOCK], preface: &mut Preface) -> Result<Next, Problem> {
         self.source.skip(std::mem::take(&mut self.content))?;
-        self.source.skip(std::mem::take(&mut self.padding))?;
+        // `umoci insert` ends its layers right behind the last file's content, and Go's reader accepts that.
+        match self.source.skip(std::mem::take(&mut self.padding)) {
+            Err(Problem::Truncated) => return Ok(Next::End),
+            skipped => skipped?,
+        }
         match self.source.read(block)? {
             0 => return Ok(Next::End),
             BLOCK => {}
