@@ -40,6 +40,9 @@ pub fn lock_process() -> Result<Vec<String>, Error> {
     // SAFETY: as above.
     let done = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
     check(done, "dumps of the monitor's memory")?;
+    // SAFETY: a number for the allocator, before there are other threads. With a heap a thread, glibc opens files under
+    // /sys and /proc when it makes or trims one, for which a thread would be stopped.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
     landlock::give_up_files()
 }
 

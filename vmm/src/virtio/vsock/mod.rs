@@ -7,7 +7,7 @@
 
 mod connection;
 mod connections;
-mod packet;
+pub mod packet;
 mod stream;
 
 use std::io;
