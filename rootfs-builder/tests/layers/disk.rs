@@ -1,0 +1,125 @@
+//! Images as a user gets them: built, written to one file, checked and mounted.
+
+use rootfs_builder::erofs::{self, LayerFiles, MetadataSummary, write_metadata};
+use rootfs_builder::layer::{self, LayerSummary, Limits, build};
+use rustix::fs::SeekFrom;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+pub struct Disk {
+    directory: TempDir,
+    pub layers: Vec<LayerSummary>,
+    pub metadata: MetadataSummary,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
+    #[error(transparent)]
+    Image(#[from] erofs::Error),
+}
+
+impl Disk {
+    pub fn new(tars: &[Vec<u8>]) -> Result<Disk, Failure> {
+        let directory = TempDir::new().unwrap();
+        let path = |name: String| directory.path().join(name);
+        let create =
+            |path: &Path| File::options().read(true).write(true).create_new(true).open(path).unwrap();
+        let mut layers = Vec::new();
+        let mut parts = Vec::new();
+        for (number, tar) in tars.iter().enumerate() {
+            let data = path(format!("{number}.data"));
+            let entries = path(format!("{number}.entries"));
+            layers.push(build(&tar[..], create(&data), create(&entries), &Limits::default())?);
+            parts.push((data, entries));
+        }
+        let files: Vec<LayerFiles> = parts
+            .iter()
+            .zip(&layers)
+            .map(|((data, entries), layer)| LayerFiles { data, entries, data_length: layer.data_bytes })
+            .collect();
+        let image = path("image".into());
+        let metadata = write_metadata(&files, create(&image))?;
+        let out = File::options().write(true).open(&image).unwrap();
+        assert_eq!(out.metadata().unwrap().len(), metadata.length);
+        for ((data, _), layer) in parts.iter().zip(&layers) {
+            assert_eq!(fs::metadata(data).unwrap().len(), layer.data_bytes);
+            append(&File::open(data).unwrap(), &out);
+        }
+        Ok(Disk { directory, layers, metadata })
+    }
+
+    pub fn image(&self) -> PathBuf {
+        self.directory.path().join("image")
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        fs::read(self.image()).unwrap()
+    }
+
+    /// Has `fsck.erofs` check it.
+    pub fn check(&self) -> &Disk {
+        run(Command::new("fsck.erofs").arg("--extract").arg(self.image()));
+        self
+    }
+
+    pub fn mount(&self) -> Mount<'_> {
+        let at = self.directory.path().join("mnt");
+        fs::create_dir(&at).unwrap();
+        run(Command::new("mount").args(["-t", "erofs", "-o", "ro,loop"]).arg(self.image()).arg(&at));
+        Mount { at, _disk: self }
+    }
+}
+
+pub struct Mount<'a> {
+    at: PathBuf,
+    _disk: &'a Disk,
+}
+
+impl Mount<'_> {
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.at).status();
+        let _ = fs::remove_dir(&self.at);
+    }
+}
+
+/// Appends a part, holes as holes.
+fn append(part: &File, out: &File) {
+    let length = part.metadata().unwrap().len();
+    let begin = out.metadata().unwrap().len();
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = 0;
+    while let Ok(data) = rustix::fs::seek(part, SeekFrom::Data(at)) {
+        let end = rustix::fs::seek(part, SeekFrom::Hole(data)).unwrap();
+        at = data;
+        while at < end {
+            let bytes = buffer.len().min((end - at) as usize);
+            part.read_exact_at(&mut buffer[..bytes], at).unwrap();
+            out.write_all_at(&buffer[..bytes], begin + at).unwrap();
+            at += bytes as u64;
+        }
+    }
+    out.set_len(begin + length).unwrap();
+}
+
+/// Runs a program that has to succeed.
+pub fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
