@@ -1,0 +1,28 @@
+//! What the end-to-end tests are written with.
+//!
+//! A test says what it runs (`machine("busybox").shell("exit 42")`), and looks at the [`Outcome`].
+//! Nothing here waits for ever: a command that does not end in time is ended, and the test fails
+//! with what the command said and what the kernels of the machines that still run have logged.
+//!
+//! `scripts/test` makes the images and kernels that [`machine`] finds, and runs the tests on a
+//! machine that has KVM (where this host has none, an emulated one).
+
+mod command;
+mod kernel_log;
+mod process;
+mod record;
+mod terminal;
+
+pub use command::{Command, machine, recorded_machine, vmrun};
+pub use process::{Outcome, Running, monitor_of};
+pub use record::Record;
+pub use terminal::Terminal;
+
+/// The kernels of the tests' store: Debian's stable one, and a newer one.
+pub const KERNEL: &str = "debian";
+pub const NEWER_KERNEL: &str = "newer";
+
+/// The value of an environment variable that `scripts/test` sets.
+pub fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: these tests are run by `make test`"))
+}

@@ -1,0 +1,84 @@
+//! Each way for a machine to end is told apart.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tests::{Record, machine, monitor_of, recorded_machine};
+
+#[test]
+fn a_panic_is_reported_with_its_log() {
+    let outcome = recorded_machine("busybox").shell("echo before; echo c >/proc/sysrq-trigger").run();
+    let outcome = outcome.exits_with(125).says(&["before"]);
+    let outcome =
+        outcome.complains(&["kernel panicked", "Kernel panic - not syncing: sysrq triggered crash"]);
+    let record = Record::of(&outcome);
+    let log = record.kernel_log();
+    assert!(
+        log.contains("Linux version"),
+        "an early line is in the log, though it booted quietly:\n{log:.2000}"
+    );
+    assert_eq!(record.description()["exit_code"], 125);
+}
+
+#[test]
+fn a_power_off_and_a_reboot_are_told_apart() {
+    machine("busybox")
+        .shell("echo o >/proc/sysrq-trigger; sleep 100")
+        .run()
+        .is_refused(&["powered itself off"]);
+    machine("busybox").shell("echo b >/proc/sysrq-trigger; sleep 100").run().is_refused(&["rebooted"]);
+}
+
+#[test]
+fn a_signal_reaches_the_process() {
+    let script = "trap 'echo caught TERM; exit 7' TERM; trap 'echo caught USR1' USR1; echo ready; while :; do sleep 0.1; done";
+    let mut running = machine("busybox").shell(script).start();
+    running.says("ready");
+    running.signal(Signal::USR1);
+    running.says("caught USR1");
+    running.signal(Signal::TERM);
+    running.wait().exits_with(7).says(&["caught TERM"]);
+}
+
+/// A PID 1 without a handler is deaf to SIGTERM, so the user may insist.
+#[test]
+fn who_insists_ends_the_machine() {
+    let mut running = machine("busybox").shell("echo ready; exec sleep 1000").start();
+    running.says("ready");
+    for _ in 0..3 {
+        running.signal(Signal::TERM);
+        thread::sleep(Duration::from_millis(200));
+    }
+    running.wait().exits_with(128 + 15).complains(&["ended the machine"]);
+}
+
+#[test]
+fn a_vmrun_that_is_killed_leaves_no_monitor() {
+    let mut running = machine("busybox").shell("echo up; sleep 1000").start();
+    running.says("up");
+    let monitor = monitor_of(&running).expect("vmrun has a monitor");
+    running.signal(Signal::KILL);
+    running.wait().exits_with(128 + 9);
+    is_gone(monitor);
+}
+
+#[test]
+fn a_monitor_that_is_killed_is_reported() {
+    let mut running = machine("busybox").shell("echo up; sleep 1000").start();
+    running.says("up");
+    let monitor = monitor_of(&running).expect("vmrun has a monitor");
+    rustix::process::kill_process(rustix::process::Pid::from_raw(monitor as i32).unwrap(), Signal::KILL)
+        .unwrap();
+    running.wait().is_refused(&["monitor"]);
+}
+
+/// Waits until a process is no more.
+fn is_gone(pid: u32) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Path::new(&format!("/proc/{pid}")).exists() {
+        assert!(Instant::now() < deadline, "process {pid} still runs");
+        thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,79 @@
+//! Any image on any kernel.
+
+use std::fs;
+use std::path::Path;
+
+use tests::{KERNEL, NEWER_KERNEL, machine, setting, vmrun};
+
+#[test]
+fn two_images_run_on_one_kernel_and_one_image_on_two() {
+    let release = |image: &str, kernel: &str| {
+        machine(image).with(["--kernel", kernel]).command(["uname", "-r"]).run().succeeds().text()
+    };
+    let of_busybox = release("busybox", KERNEL);
+    assert!(of_busybox.starts_with("6.1."), "{of_busybox}");
+    assert_eq!(release("debian", KERNEL), of_busybox);
+    let newer = release("busybox", NEWER_KERNEL);
+    assert!(newer.starts_with("6.12."), "{newer}");
+}
+
+/// What the other tests show on the older kernel, in one start on the newer.
+#[test]
+fn a_newer_kernel_does_all_of_it() {
+    let seen = machine("debian")
+        .with(["-i", "--kernel", NEWER_KERNEL, "--cpus", "2"])
+        .shell(
+            "echo online $(nproc); probe dax /usr/bin/probe; rm /usr/bin/perl; cat; echo error >&2; exit 5",
+        )
+        .stdin("through\n")
+        .run()
+        .exits_with(5)
+        .says(&["through"])
+        .complains(&["error"]);
+    assert_eq!(seen.value("online"), "2");
+    assert_eq!(seen.value("dax"), "true");
+}
+
+#[test]
+fn an_argument_reaches_the_kernel() {
+    let seen =
+        machine("busybox").with(["--kernel-arg", "vmrun.test=1"]).command(["cat", "/proc/cmdline"]).run();
+    seen.succeeds().says(&["vmrun.test=1"]);
+}
+
+#[test]
+fn less_memory_than_the_kernel_needs_is_refused_with_the_floor() {
+    machine("busybox")
+        .with(["--memory", "64m"])
+        .command(["true"])
+        .run()
+        .is_refused(&["floor", "128", KERNEL]);
+}
+
+/// Debian's kernel without its modules can start, and can do nothing for vmrun.
+#[test]
+fn a_kernel_that_lacks_something_is_refused_with_its_name() {
+    let home = Path::new(&setting("VMRUN_HOME")).join("kernels").join(KERNEL);
+    let directory = tempfile::tempdir().unwrap();
+    let boot = directory.path().join("boot");
+    fs::create_dir(&boot).unwrap();
+    let version = vmrun(["kernel", "inspect", KERNEL]).run().succeeds().value("version");
+    fs::copy(home.join("vmlinux"), boot.join(format!("vmlinuz-{version}"))).unwrap();
+    let config = fs::read_to_string(home.join("config")).unwrap();
+    let without = config.replace("CONFIG_EROFS_FS=m", "# CONFIG_EROFS_FS is not set").replace("=m\n", "=y\n");
+    fs::write(boot.join(format!("config-{version}")), without).unwrap();
+    let store = tempfile::tempdir().unwrap();
+    let name = store.path().file_name().unwrap().to_str().unwrap().replace('.', "lacking");
+    let added = vmrun([
+        "kernel".as_ref(),
+        "add".as_ref(),
+        directory.path().as_os_str(),
+        "--name".as_ref(),
+        name.as_ref(),
+    ])
+    .run();
+    added.succeeds();
+    let outcome = machine("busybox").with(["--kernel", &name]).command(["true"]).run();
+    vmrun(["kernel", "rm", &name]).run().succeeds();
+    outcome.is_refused(&["EROFS"]);
+}

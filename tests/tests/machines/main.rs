@@ -1,0 +1,13 @@
+//! Machines: images that run on kernels of their own. Needs a processor with virtualization.
+
+mod ends;
+mod exits;
+mod images;
+mod kernels;
+mod lives;
+mod logs;
+mod processes;
+mod resources;
+mod rootfs;
+mod streams;
+mod terminals;
