@@ -93,27 +93,23 @@ mod tests {
     use std::io::Write;
 
     fn compressed(compression: Compression, bytes: &[u8]) -> Vec<u8> {
-        let write =
-            |mut encoder: Box<dyn FnMut(&[u8]) -> io::Result<Vec<u8>>>| encoder(bytes).expect("encodes");
-        match compression {
-            Compression::None => bytes.to_vec(),
-            Compression::Gzip => write(Box::new(|bytes| {
+        let encoded = match compression {
+            Compression::None => Ok(bytes.to_vec()),
+            Compression::Gzip => {
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-                encoder.write_all(bytes)?;
-                encoder.finish()
-            })),
-            Compression::Zstd => write(Box::new(|bytes| zstd::encode_all(bytes, 1))),
-            Compression::Xz => write(Box::new(|bytes| {
+                encoder.write_all(bytes).and_then(|()| encoder.finish())
+            }
+            Compression::Zstd => zstd::encode_all(bytes, 1),
+            Compression::Xz => {
                 let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
-                encoder.write_all(bytes)?;
-                encoder.finish()
-            })),
-            Compression::Bzip2 => write(Box::new(|bytes| {
+                encoder.write_all(bytes).and_then(|()| encoder.finish())
+            }
+            Compression::Bzip2 => {
                 let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-                encoder.write_all(bytes)?;
-                encoder.finish()
-            })),
-        }
+                encoder.write_all(bytes).and_then(|()| encoder.finish())
+            }
+        };
+        encoded.expect("encodes")
     }
 
     const ALL: [Compression; 5] =

@@ -160,7 +160,3 @@ impl Search<'_> {
         Ok(Some((digest, image)))
     }
 }
-
-#[cfg(test)]
-#[path = "index_test.rs"]
-mod tests;

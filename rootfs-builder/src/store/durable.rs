@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use super::error::{At, Result};
@@ -9,6 +10,28 @@ use super::error::{At, Result};
 /// Creates a new file, readable and writable.
 pub fn create(path: &Path) -> Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).open(path).at("creating", path)
+}
+
+/// Begins to write to disk what a file has in memory, every so many bytes, so that little is left to wait for
+/// when the file is synced.
+#[derive(Default)]
+pub struct WriteBack {
+    since: u64,
+}
+
+impl WriteBack {
+    const EVERY: u64 = 16 << 20;
+
+    /// Takes note that so many bytes more were written.
+    pub fn wrote(&mut self, bytes: usize, file: &File) {
+        self.since += bytes as u64;
+        if self.since >= WriteBack::EVERY {
+            self.since = 0;
+            // SAFETY: the descriptor is open as long as `file` is borrowed, and no memory is passed. A failure
+            // does not matter: the sync at the end reports what cannot be written.
+            unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+        }
+    }
 }
 
 /// Makes the entries of a directory last.

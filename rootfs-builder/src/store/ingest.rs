@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::durable;
+use super::durable::{self, WriteBack};
 use super::error::{At, Error, Result, disk_full};
 use super::pipe::{PipeReader, PipeWriter, pipe, read_full};
 use super::session::Session;
@@ -125,6 +125,7 @@ fn copy(
     let mut file = draft.as_deref().map(durable::create).transpose()?;
     let mut hasher = Hasher::default();
     let mut own_buffer = Vec::new();
+    let mut write_back = WriteBack::default();
 
     loop {
         // Without a reader of the layer (it failed, and will say why) the blob is still copied and checked: if
@@ -145,6 +146,7 @@ fn copy(
         hasher.update(&buffer[..length]);
         if let (Some(file), Some(draft)) = (&mut file, &draft) {
             file.write_all(&buffer[..length]).at("writing", draft)?;
+            write_back.wrote(length, file);
         }
         match request.expected {
             Some((_, size)) if hasher.length() > size => break,
@@ -216,6 +218,32 @@ fn unpack(
     Ok(Some(compression))
 }
 
+/// A layer's tar on its way to the builder, who writes about as many bytes as it reads.
+struct WritingBack<'a, 'b> {
+    tar: &'a mut PipeReader<'b>,
+    data: &'a File,
+    write_back: WriteBack,
+}
+
+impl BufRead for WritingBack<'_, '_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.tar.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.tar.consume(amount);
+        self.write_back.wrote(amount, self.data);
+    }
+}
+
+impl Read for WritingBack<'_, '_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.tar.read(out)?;
+        self.write_back.wrote(n, self.data);
+        Ok(n)
+    }
+}
+
 enum BuildFailure {
     Layer(layer::Error),
     Store(Error),
@@ -247,7 +275,7 @@ fn build(
     let duplicate = |file: &File, path: &Path| file.try_clone().at("opening", path);
 
     let summary = layer::build_buffered(
-        &mut tar,
+        &mut WritingBack { tar: &mut tar, data: &data, write_back: WriteBack::default() },
         duplicate(&data, &data_path)?,
         duplicate(&entries, &entries_path)?,
         &session.store.limits.layer,
