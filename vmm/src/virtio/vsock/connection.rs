@@ -14,7 +14,7 @@ use crate::virtio::chain::Buffers;
 /// The credit that a guest has with us, a connection: what it may send beyond what the client has read.
 pub const BUFFER_SIZE: u32 = 256 << 10;
 /// The guest is told of new credit once it is this much.
-const CREDIT_STEP: u32 = BUFFER_SIZE / 4;
+const CREDIT_STEP: u32 = BUFFER_SIZE / 2;
 /// Bytes of payload in one packet for the guest, as in Linux's own transports.
 const MAX_PAYLOAD: usize = 64 << 10;
 /// A greeting is `CONNECT <port>\n`.
@@ -236,6 +236,7 @@ impl Connection {
             let mut bytes = vec![0; rest.len()];
             rest.copy_to(&mut bytes);
             self.backlog.extend(bytes);
+            debug_assert!(self.backlog.len() <= BUFFER_SIZE as usize);
         }
     }
 
