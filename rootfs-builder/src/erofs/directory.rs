@@ -28,7 +28,7 @@ fn next_block(lengths: impl Iterator<Item = usize>) -> (usize, usize) {
 }
 
 /// The size in bytes of a directory with these names, in this order.
-pub fn size<'a>(names: &[&'a [u8]]) -> u64 {
+pub fn size(names: &[&[u8]]) -> u64 {
     let mut rest = names;
     let mut blocks = 0;
     loop {

@@ -90,7 +90,7 @@ mod tests {
             state = state.wrapping_mul(1664525).wrapping_add(1013904223);
             let bytes = 32 + (state >> 20) as usize % 4065;
             let place = packer.place(bytes);
-            assert!(place.offset + bytes <= BLOCK && place.offset % SLOT == 0);
+            assert!(place.offset + bytes <= BLOCK && place.offset.is_multiple_of(SLOT));
             taken.resize(packer.blocks() as usize, Vec::new());
             let slots = &mut taken[place.block as usize];
             slots.resize(slots.len().max(BLOCK / SLOT), false);

@@ -68,7 +68,7 @@ impl Merge<'_> {
         let table = self.table;
         let mut records = table.records();
         loop {
-            match records.next() {
+            match records.advance() {
                 Ok(Some(Record { path, body: table::Body::Whiteout, .. })) => self.whiteout(path),
                 Ok(Some(Record { path, body: table::Body::Opaque, .. })) => self.opaque(path),
                 Ok(Some(_)) => {}
@@ -100,7 +100,7 @@ impl Merge<'_> {
         let table = self.table;
         let mut records = table.records();
         loop {
-            match records.next() {
+            match records.advance() {
                 Ok(Some(Record { body: table::Body::Whiteout | table::Body::Opaque, .. })) => {}
                 Ok(Some(record)) => {
                     self.entry(&record).map_err(|problem| self.error(record.path, problem))?;
@@ -118,10 +118,9 @@ impl Merge<'_> {
         let (directory, name) = split(record.path);
         let parent = self.parent(directory)?;
         let existing = self.tree.child(parent, name);
-        if record.body == table::Body::Directory {
-            if let Some(node) = existing.filter(|&node| self.tree.is_directory(node)) {
-                return self.directory_attributes(node, record);
-            }
+        let same = existing.filter(|&node| self.tree.is_directory(node));
+        if let (table::Body::Directory, Some(node)) = (record.body, same) {
+            return self.directory_attributes(node, record);
         }
         if let Some(node) = existing {
             self.tree.remove(node);

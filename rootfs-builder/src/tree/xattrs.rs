@@ -1,7 +1,7 @@
 //! Sets of extended attributes, each kept once.
 
 use super::Full;
-use crate::layer::table::{Damage, decode_xattrs};
+use crate::layer::table::{Damage, XattrList, decode_xattrs};
 use std::collections::HashMap;
 
 /// The xattrs of an inode.
@@ -37,7 +37,7 @@ impl XattrSets {
     }
 
     /// A set's names and values, sorted by name.
-    pub fn get(&self, set: XattrSet) -> Vec<(&[u8], &[u8])> {
+    pub fn get(&self, set: XattrSet) -> XattrList<'_> {
         match set {
             XattrSet::EMPTY => Vec::new(),
             XattrSet(number) => decode_xattrs(&self.encoded[number as usize - 1]).unwrap_or_default(),

@@ -54,9 +54,9 @@ fn forget_unpacking(ours: &Snapshot, reference: &mut Snapshot, begin: i64) {
                 && (our.mode, our.uid, our.gid) == (0o040755, 0, 0)
                 && our.xattrs.is_empty()
             {
-                // Linux hands default ACLs down to directories that a program makes.
+                // Linux hands default ACLs and setgid groups down to directories that a program makes.
                 file.xattrs.clear();
-                file.mode = our.mode;
+                (file.mode, file.gid) = (our.mode, our.gid);
             }
         }
     }
