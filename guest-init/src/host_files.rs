@@ -17,14 +17,15 @@ use crate::overlay::make_bootfs_directory;
 /// Where the bootfs mounts the file system that holds the files.
 const FILES: &str = "/files";
 
+const FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+
 /// The files, each a mount that is not attached yet.
 pub struct HostFiles(Vec<(&'static str, OwnedFd)>);
 
 /// Writes the files while the bootfs is still the root.
 pub fn write_files(hostname: &str) -> Result<HostFiles, Fault> {
     make_bootfs_directory(FILES)?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount_on("files", FILES, "tmpfs", flags, "size=1m,mode=755").or_fault("cannot mount", FILES)?;
+    mount_on("files", FILES, "tmpfs", FLAGS, "size=1m,mode=755").or_fault("cannot mount", FILES)?;
     let files = [
         ("/etc/hosts", "/files/hosts", hosts(hostname)),
         ("/etc/hostname", "/files/hostname", [hostname, "\n"].concat()),
@@ -68,7 +69,7 @@ impl HostFiles {
         for (target, file) in self.0 {
             match attach_one(target, &file) {
                 Ok(()) if read_only => {
-                    let flags = MountFlags::BIND | MountFlags::RDONLY;
+                    let flags = FLAGS | MountFlags::BIND | MountFlags::RDONLY;
                     mount_remount(target, flags, "").or_fault("cannot make read-only", target)?;
                 }
                 Ok(()) => {}

@@ -33,6 +33,7 @@ mod session;
 mod signals;
 mod stamp;
 mod start;
+mod stdio;
 mod switch_root;
 mod system_mounts;
 mod terminal;

@@ -1,7 +1,7 @@
 //! The host's streams of an emulated machine: virtio-serial ports, told apart by their names.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use guest_protocol::{Hello, Process, Stream, port};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 
 use crate::device;
 use crate::fault::{Fault, OrFault};
@@ -23,12 +24,21 @@ pub fn open_all(process: &Process) -> Result<Vec<(Hello, Rc<OwnedFd>)>, Fault> {
     let mut ports = Vec::new();
     for (hello, name) in wanted(process) {
         let path = device::wait_for(&["the port ", name].concat(), || find(name))?;
-        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let port = open(&path, flags, Mode::empty()).or_fault("cannot open the port", name)?;
-        await_host(&port);
-        ports.push((hello, Rc::new(port)));
+        ports.push((hello, open_port(&path).or_fault("cannot open the port", name)?));
     }
     Ok(ports)
+}
+
+/// Opens the control port, if there is one by now.
+pub fn open_control() -> Option<(Hello, Rc<OwnedFd>)> {
+    let port = open_port(&find(port::CONTROL)?).ok()?;
+    Some((Hello::Control, port))
+}
+
+fn open_port(path: &Path) -> Result<Rc<OwnedFd>, Errno> {
+    let port = open(path, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    await_host(&port);
+    Ok(Rc::new(port))
 }
 
 fn wanted(process: &Process) -> Vec<(Hello, &'static str)> {

@@ -2,11 +2,11 @@
 
 use std::ffi::{CStr, CString};
 
-use guest_protocol::{Process, StartFailure, WindowSize};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, fchmod, fchown, open};
-use rustix::io::{Errno, dup2, fcntl_setfd, read, write};
-use rustix::mount::{MountFlags, UnmountFlags, mount_bind, unmount};
+use guest_protocol::{Process, StartFailure};
+use rustix::fd::OwnedFd;
+use rustix::fs::Mode;
+use rustix::io::{Errno, read, write};
+use rustix::mount::{MountFlags, UnmountFlags, unmount};
 use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, chdir, getrlimit, setrlimit, setsid, umask};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
@@ -15,11 +15,8 @@ use crate::errno;
 use crate::mounts::{make_directories, mount_on};
 use crate::signals;
 use crate::stamp::Stamps;
-use crate::terminal::{self, Terminal};
+use crate::stdio::{Ends, Stdio};
 use crate::user::{self, Identity};
-
-/// The group `tty`, which is this number wherever /dev/pts is mounted with `gid=5`.
-pub const TTY_GROUP: u32 = 5;
 
 /// What systemd and Docker let a process raise its open files to.
 const MAX_OPEN_FILES: u64 = 524_288;
@@ -29,32 +26,6 @@ pub struct Prepared {
     command: Command,
     identity: Identity,
     stdio: Stdio,
-}
-
-/// The process's side and guest-init's side of its standard streams.
-struct Stdio {
-    theirs: Theirs,
-    ours: Ends,
-}
-
-enum Theirs {
-    Separate { stdin: OwnedFd, stdout: OwnedFd, stderr: OwnedFd },
-    Terminal(Terminal),
-}
-
-/// guest-init's ends of the process's streams.
-pub enum Ends {
-    Separate {
-        stdin: Option<OwnedFd>,
-        stdout: OwnedFd,
-        stderr: OwnedFd,
-    },
-    /// The master side, and the other one, held so that the terminal outlives a process that closes it
-    /// for a moment.
-    Terminal {
-        master: OwnedFd,
-        slave: OwnedFd,
-    },
 }
 
 /// A process that runs.
@@ -75,11 +46,8 @@ pub fn make_working_directory(process: &Process) -> Result<(), NotStarted> {
 pub fn prepare(process: &Process, hostname: Option<&str>) -> Result<Prepared, NotStarted> {
     let identity = user::look_up(&process.user).map_err(|error| NotStarted::other(error.to_string()))?;
     let command = command::complete(process, &identity, hostname)?;
-    let stdio = match process.terminal {
-        Some(size) => open_terminal(size, &identity),
-        None => open_pipes(process.stdin, &identity),
-    };
-    let stdio = stdio.map_err(|error| doing("cannot make the process's streams", error))?;
+    let stdio =
+        Stdio::open(process, &identity).map_err(|error| doing("cannot make the process's streams", error))?;
     Ok(Prepared { command, identity, stdio })
 }
 
@@ -88,10 +56,11 @@ impl Prepared {
     pub fn start(self, stamps: &mut Stamps) -> Result<Started, NotStarted> {
         let (report, child_report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|error| doing("cannot make a pipe", error))?;
-        let flags = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::SIGCHLD;
+        let flags = libc::c_long::from(libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::SIGCHLD);
+        let none: libc::c_long = 0;
         // SAFETY: without CLONE_VM this is a fork: the child has a copy of this address space and goes
         // on from here. guest-init has one thread, so no lock is held by one that is gone.
-        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
         if pid == 0 {
             stamps.close();
             let Err(failed) = self.run();
@@ -217,76 +186,4 @@ fn receive_report(from: &OwnedFd) -> Option<NotStarted> {
         _ => StartFailure::Other,
     };
     Some(NotStarted { failure, message: String::from_utf8_lossy(message).into_owned() })
-}
-
-fn open_terminal(size: WindowSize, identity: &Identity) -> Result<Stdio, Errno> {
-    let (master, terminal) = terminal::open(size)?;
-    fchown(&terminal.slave, Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(TTY_GROUP)))?;
-    fchmod(&terminal.slave, Mode::from_raw_mode(0o620))?;
-    let slave = terminal.slave.try_clone().map_err(|_| Errno::MFILE)?;
-    Ok(Stdio { theirs: Theirs::Terminal(terminal), ours: Ends::Terminal { master, slave } })
-}
-
-fn open_pipes(with_stdin: bool, identity: &Identity) -> Result<Stdio, Errno> {
-    let (stdin, our_stdin) = if with_stdin {
-        let (reader, writer) = user_pipe(identity)?;
-        set_nonblocking(&writer)?;
-        (reader, Some(writer))
-    } else {
-        (open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?, None)
-    };
-    let (our_stdout, stdout) = user_pipe(identity)?;
-    let (our_stderr, stderr) = user_pipe(identity)?;
-    set_nonblocking(&our_stdout)?;
-    set_nonblocking(&our_stderr)?;
-    Ok(Stdio {
-        theirs: Theirs::Separate { stdin, stdout, stderr },
-        ours: Ends::Separate { stdin: our_stdin, stdout: our_stdout, stderr: our_stderr },
-    })
-}
-
-/// A pipe that its user may open again through /dev/stdout and the like.
-fn user_pipe(identity: &Identity) -> Result<(OwnedFd, OwnedFd), Errno> {
-    let ends = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    fchown(&ends.0, Some(Uid::from_raw(identity.uid)), Some(Gid::from_raw(identity.gid)))?;
-    Ok(ends)
-}
-
-/// Of one end alone: the other one's user expects an ordinary pipe.
-fn set_nonblocking(end: &OwnedFd) -> Result<(), Errno> {
-    rustix::io::ioctl_fionbio(end, true)
-}
-
-impl Stdio {
-    fn install(&self) -> Result<(), Errno> {
-        match &self.theirs {
-            Theirs::Separate { stdin, stdout, stderr } => {
-                install([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])
-            }
-            Theirs::Terminal(terminal) => {
-                install([terminal.slave.as_fd(); 3])?;
-                terminal.take_control()?;
-                // Docker's /dev/console is the process's terminal too.
-                let _ = mount_bind(&*terminal.path, "/dev/console");
-                Ok(())
-            }
-        }
-    }
-
-    fn into_ours(self) -> Ends {
-        self.ours
-    }
-}
-
-/// Puts `streams` on descriptors 0, 1 and 2. All of them are above 2: guest-init has its console there.
-fn install(streams: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
-    for (stream, target) in streams.into_iter().zip(0..) {
-        // SAFETY: descriptors 0 to 2 are owned by nobody in this program; the child that lives from
-        // here to its exec is done with the console they were.
-        let mut target =
-            std::mem::ManuallyDrop::new(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(target) });
-        dup2(stream, &mut target)?;
-        fcntl_setfd(&*target, rustix::io::FdFlags::empty())?;
-    }
-    Ok(())
 }

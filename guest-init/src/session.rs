@@ -12,8 +12,9 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
 use crate::control::Control;
 use crate::lane::{Carriage, End, Lane, Way};
-use crate::process::{Ends, Started};
+use crate::process::Started;
 use crate::signals;
+use crate::stdio::Ends;
 use crate::terminal;
 use crate::vsock::Listener;
 
@@ -319,3 +320,7 @@ fn lanes(ends: Ends) -> (Vec<Lane>, Option<RunningTerminal>) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "session_test.rs"]
+mod tests;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use guest_protocol::{CONFIG_PATH, Config, GuestMessage, MODULES_DIR, Role, Stamp, frame};
-use rustix::fd::OwnedFd;
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::system::{RebootCommand, reboot, sethostname};
 
@@ -140,12 +139,20 @@ fn leave(bootfs: Bootfs) {
 fn report(fault: Fault) {
     let message = fault.into_message();
     log::emergency(&message);
-    let transport = Listener::bind().map(Transport::Vsock);
-    let children: Result<OwnedFd, _> = signals::watch_children();
-    if let (Ok(transport), Ok(children)) = (transport, children) {
-        let session = Session::of_message(GuestMessage::Fault { message }, children, transport);
-        session.give_up_after(FAULT_PATIENCE).run();
+    let (Some(transport), Ok(children)) = (any_transport(), signals::watch_children()) else { return };
+    // The host comes when it is told that it can.
+    Stamps::open().write(Stamp::Listening);
+    let session = Session::of_message(GuestMessage::Fault { message }, children, transport);
+    session.give_up_after(FAULT_PATIENCE).run();
+}
+
+/// A way to the host that needs nothing of what may have failed.
+fn any_transport() -> Option<Transport> {
+    if let Ok(listener) = Listener::bind() {
+        return Some(Transport::Vsock(listener));
     }
+    mount_sysfs();
+    ports::open_control().map(|port| Transport::Ports(vec![port]))
 }
 
 fn power_off() -> ! {
@@ -158,11 +165,13 @@ fn power_off() -> ! {
 
 /// Without ACPI a kernel can reset a machine, but not switch it off: it would halt for ever.
 fn has_acpi() -> bool {
-    const TABLES: &str = "/sys/firmware/acpi/tables";
-    let seen = || std::fs::exists(TABLES).unwrap_or(false);
-    // A machine that ends early has no /sys yet.
-    seen()
-        || (mounts::mount_point("/sys", 0o755).is_ok()
-            && mounts::mount_on("sysfs", "/sys", "sysfs", MountFlags::empty(), "").is_ok()
-            && seen())
+    mount_sysfs();
+    std::fs::exists("/sys/firmware/acpi/tables").unwrap_or(false)
+}
+
+/// Mounts /sys in a machine that ends too early to have it.
+fn mount_sysfs() {
+    if !std::fs::exists("/sys/kernel").unwrap_or(false) && mounts::mount_point("/sys", 0o755).is_ok() {
+        let _ = mounts::mount_on("sysfs", "/sys", "sysfs", MountFlags::empty(), "");
+    }
 }

@@ -81,7 +81,10 @@ pub fn mount_all() -> Result<(), Fault> {
 /// Mounts a fresh /run over an image's that is empty. What an image brings there (a directory for its
 /// server's socket, say, with its owner) stays to be used, as in Docker.
 pub fn mount_run() -> Result<(), Fault> {
-    mount_point("/run", 0o755)?;
+    if mount_point("/run", 0o755).is_err() {
+        // A link to wherever the image wants it.
+        return Ok(());
+    }
     let mut entries = std::fs::read_dir("/run").or_fault("cannot read the directory", "/run")?;
     if entries.next().is_none() {
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
