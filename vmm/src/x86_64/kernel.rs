@@ -9,6 +9,7 @@ use linux_loader::loader::elf::{Elf, PvhBootCapability};
 use std::os::unix::fs::FileExt;
 use vm_memory::{ByteValued, GuestAddress};
 
+use super::sparse::SparseFile;
 use crate::layout::{GAP_START, HIGH_MEMORY};
 use crate::virtio::GuestRam;
 
@@ -54,7 +55,8 @@ impl Kernel {
             let mib = |bytes: u64| bytes.div_ceil(1 << 20);
             return Err(Error::Memory { needed: mib(headers.end), available: mib(low) });
         }
-        let loaded = Elf::load(memory, None, file, None).map_err(Error::Load)?;
+        let mut sparse = SparseFile::new(file).map_err(Error::Headers)?;
+        let loaded = Elf::load(memory, None, &mut sparse, None).map_err(Error::Load)?;
         let entry = match loaded.pvh_boot_cap {
             _ if headers.contains_entry => Entry::Linux64(headers.entry),
             PvhBootCapability::PvhEntryPresent(GuestAddress(entry)) => Entry::Pvh(entry),

@@ -9,6 +9,7 @@ pub mod kernel;
 pub mod mptable;
 pub mod pvh;
 pub mod registers;
+mod sparse;
 
 use std::fs::File;
 use std::path::PathBuf;

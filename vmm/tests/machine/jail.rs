@@ -2,13 +2,11 @@
 //!
 //! Each attempt is made in a process of its own: this test, started again.
 
-mod guest;
-
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use guest::{Code, TemporaryFile, kernel, spec};
+use crate::guest::{Code, TemporaryFile, kernel, spec};
 use vmm::{EventFd, Machine, Observer, jail};
 
 const ATTEMPT: &str = "VMM_TEST_ATTEMPT";
@@ -68,7 +66,11 @@ fn attack(attempt: fn()) {
 /// Runs test `name` of this program in a new process, as an attempt.
 fn again(name: &str) -> Output {
     let program = std::env::current_exe().unwrap();
-    Command::new(program).args(["--exact", name, "--nocapture"]).env(ATTEMPT, name).output().unwrap()
+    Command::new(program)
+        .args(["--exact", &format!("jail::{name}"), "--nocapture"])
+        .env(ATTEMPT, name)
+        .output()
+        .unwrap()
 }
 
 fn is_attempt() -> bool {

@@ -1,10 +1,8 @@
 //! Machines with hand-written guests: what they show, and how their ends are told apart.
 
-mod guest;
-
 use std::time::Duration;
 
-use guest::{Code, TemporaryFile, kernel, pvh_kernel, run, spec};
+use crate::guest::{Code, TemporaryFile, kernel, pvh_kernel, run, spec};
 use vmm::{DiskPart, End, Firmware, PmemSpec, layout};
 
 const LONG: Duration = Duration::from_secs(60);
