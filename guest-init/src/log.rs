@@ -25,7 +25,8 @@ fn print(level: &str, message: &str) -> bool {
     let Ok(log) = open("/dev/kmsg", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) else {
         return false;
     };
-    // One write is one record; a line break would hide what follows it from a reader of lines.
-    let line = [level, "vmrun: ", &message.replace('\n', " ")].concat();
+    // One write is one record. A line break in it would hide what follows from a reader of lines;
+    // without one at its end, the kernel holds it back in case it goes on.
+    let line = [level, "vmrun: ", &message.replace('\n', " "), "\n"].concat();
     write(log, line.as_bytes()).is_ok()
 }
