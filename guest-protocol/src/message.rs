@@ -31,7 +31,8 @@ pub enum Stream {
 /// What the host says on the control stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostMessage {
-    /// Deliver a signal to the process.
+    /// Deliver a signal to the process. From an emulated host's host, SIGPIPE also says that nobody
+    /// reads the standard output any more, which a port does not tell.
     Signal(u8),
     /// The host's terminal has a new size.
     Resize(WindowSize),
