@@ -69,6 +69,13 @@ impl KernelConfig {
     pub fn setting(&self, option: &str) -> Setting {
         self.options.get(option).copied().unwrap_or(Setting::No)
     }
+
+    /// Whether the kernel refuses modules without a signature that it knows.
+    pub fn insists_on_signatures(&self) -> bool {
+        ["MODULE_SIG_FORCE", "LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY"]
+            .iter()
+            .any(|option| self.setting(option) == Setting::Yes)
+    }
 }
 
 #[cfg(test)]

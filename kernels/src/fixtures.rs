@@ -152,7 +152,7 @@ pub fn deb(data_name: &str, data: &[u8]) -> Vec<u8> {
     let mut deb = b"!<arch>\n".to_vec();
     for (name, content) in [("debian-binary", &b"2.0\n"[..]), ("control.tar.xz", b"odd"), (data_name, data)] {
         let size = content.len();
-        write!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 100_644).unwrap();
+        writeln!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`", 0, 0, 0, 100_644).unwrap();
         deb.extend_from_slice(content);
         if size % 2 == 1 {
             deb.push(b'\n');

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ability::{Abilities, Ability};
 use crate::config::ConfigSource;
 use crate::feature::Feature;
-use crate::modules::{self, ModuleTree};
+use crate::modules::{self, ModuleTree, Signatures};
 use crate::store::Error;
 
 pub(crate) const DESCRIPTION: &str = "kernel.json";
@@ -27,6 +27,8 @@ pub struct Description {
     pub config_source: ConfigSource,
     /// The least memory that a machine with this kernel can start in, in bytes: an estimate.
     pub minimum_memory: u64,
+    /// Whether the kernel loads no module without a signature that it knows.
+    pub insists_on_signatures: bool,
     /// How many modules there are as files.
     pub modules: usize,
     pub abilities: Abilities,
@@ -80,9 +82,11 @@ impl Kernel {
     }
 
     /// The initramfs archive with the modules that `needs` rest on, uncompressed, in load order
-    /// (`/modules/NN-name.ko`); without those that are built in. It is made once and kept.
-    pub fn modules_archive(&self, needs: &[Feature]) -> Result<PathBuf, Error> {
-        let path = self.directory.join(ARCHIVES).join(archive_name(needs));
+    /// (`/modules/NN-name.ko`); without those that are built in. It is made once and kept. A
+    /// kernel that insists on signatures gets them whatever `signatures` says.
+    pub fn modules_archive(&self, needs: &[Feature], signatures: Signatures) -> Result<PathBuf, Error> {
+        let signatures = if self.insists_on_signatures { Signatures::Kept } else { signatures };
+        let path = self.directory.join(ARCHIVES).join(archive_name(needs, signatures));
         if path.exists() {
             return Ok(path);
         }
@@ -90,7 +94,7 @@ impl Kernel {
         let failed = |cause| Error::Modules { kernel: self.name.clone(), cause };
         let tree = ModuleTree::open(&self.modules_directory()).map_err(failed)?;
         let order = modules::load_order(&tree, &self.module_roots(needs, &tree)).map_err(failed)?;
-        let archive = modules::write_archive(&tree, &order).map_err(failed)?;
+        let archive = modules::write_archive(&tree, &order, signatures).map_err(failed)?;
         write_whole(&path, &archive).map_err(|cause| Error::Write { path: path.clone(), cause })?;
         Ok(path)
     }
@@ -104,8 +108,11 @@ impl Kernel {
 }
 
 /// Features in the order they are asked for decide the archive, so they make its name.
-fn archive_name(needs: &[Feature]) -> String {
-    let mut name = String::from("modules");
+fn archive_name(needs: &[Feature], signatures: Signatures) -> String {
+    let mut name = String::from(match signatures {
+        Signatures::Kept => "signed",
+        Signatures::Dropped => "modules",
+    });
     for feature in needs {
         name.push('-');
         name.extend(feature.name().chars().filter(char::is_ascii_alphanumeric));

@@ -10,7 +10,7 @@ use crate::config::{ConfigSource, KernelConfig};
 use crate::feature::{EMULATED_HOST, Feature, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
 use crate::image::{self, Facts};
 use crate::kernel::{DESCRIPTION, Description, Kernel, MODULES, VMLINUX};
-use crate::modules::{self, ModuleTree};
+use crate::modules::{self, ModuleTree, Signatures};
 use crate::source::{self, Collection};
 use crate::staging::{self, Staging, StoreLock};
 
@@ -291,6 +291,8 @@ fn describe(
         minimum_memory: (facts.memory_end + MEMORY_BESIDE_IMAGE).next_multiple_of(MEMORY_STEP),
         version: facts.version,
         config_source: knowledge(source, &tree),
+        // Who does not say what it wants gets what it was shipped with.
+        insists_on_signatures: config.as_ref().is_none_or(KernelConfig::insists_on_signatures),
         modules: tree.len(),
         abilities: Abilities::find(config.as_ref(), &tree),
         identity: collection.identity(),
@@ -338,7 +340,7 @@ fn prepare_archives(name: &str, directory: &Path, description: &Description) -> 
     let kernel = Kernel::new(name, directory.to_owned(), description.clone());
     for needs in [MACHINE_WITH_PMEM, MACHINE_WITH_BLOCK, EMULATED_HOST] {
         if description.abilities.usable(needs) {
-            kernel.modules_archive(needs)?;
+            kernel.modules_archive(needs, Signatures::Dropped)?;
         }
     }
     Ok(())

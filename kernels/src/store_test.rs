@@ -67,7 +67,7 @@ fn a_package_becomes_a_kernel_with_the_archive_a_machine_needs() {
     assert!(fs::read(&kernel.vmlinux).unwrap() == vmlinux(VERSION, None));
     assert!(kernel.modules_directory().join("kernel/fs/erofs/erofs.ko.gz").is_file());
 
-    let prepared = kernel.modules_archive(MACHINE_WITH_BLOCK).unwrap();
+    let prepared = kernel.modules_archive(MACHINE_WITH_BLOCK, Signatures::Dropped).unwrap();
     assert_eq!(
         archive_names(&prepared),
         [
@@ -83,12 +83,17 @@ fn a_package_becomes_a_kernel_with_the_archive_a_machine_needs() {
         ]
     );
     let before = fs::metadata(&prepared).unwrap().modified().unwrap();
-    let again = fixture.store.default_kernel().unwrap().modules_archive(MACHINE_WITH_BLOCK).unwrap();
+    let again = fixture
+        .store
+        .default_kernel()
+        .unwrap()
+        .modules_archive(MACHINE_WITH_BLOCK, Signatures::Dropped)
+        .unwrap();
     assert_eq!((&again, fs::metadata(&again).unwrap().modified().unwrap()), (&prepared, before));
 
-    let other = kernel.modules_archive(&[Feature::Erofs]).unwrap();
+    let other = kernel.modules_archive(&[Feature::Erofs], Signatures::Dropped).unwrap();
     assert_eq!(archive_names(&other).len(), 4);
-    let lacking = kernel.modules_archive(EMULATED_HOST).unwrap_err().to_string();
+    let lacking = kernel.modules_archive(EMULATED_HOST, Signatures::Dropped).unwrap_err().to_string();
     assert_eq!(lacking, format!("the kernel {VERSION} lacks CONFIG_VIRTIO_PCI, needed for virtio-pci"));
 }
 
@@ -168,7 +173,10 @@ fn a_lone_kernel_is_known_by_what_it_carries() {
     let embedded = fixture.add(&[&fixture.source("a", &vmlinux("5.1", Some(&config)))]).unwrap();
     assert_eq!(embedded.config_source, ConfigSource::Embedded);
     assert!(embedded.abilities.usable(MACHINE_WITH_BLOCK));
-    assert_eq!(archive_names(&embedded.modules_archive(MACHINE_WITH_BLOCK).unwrap()), ["modules"]);
+    assert_eq!(
+        archive_names(&embedded.modules_archive(MACHINE_WITH_BLOCK, Signatures::Dropped).unwrap()),
+        ["modules"]
+    );
 
     let silent = vmlinux("5.2", None);
     let unknown = fixture.add(&[&fixture.source("b", &silent)]).unwrap();

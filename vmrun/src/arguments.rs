@@ -94,8 +94,8 @@ pub struct RunArguments {
     /// Add an argument to the kernel's command line
     #[arg(long, value_name = "ARG")]
     pub kernel_arg: Vec<String>,
-    /// Start the kernel on its own stock command line: no self-test, table or message is skipped
-    /// for a faster start
+    /// Start the kernel as its distribution does, more slowly: no self-test or probe is skipped, and
+    /// modules keep their signatures
     #[arg(long)]
     pub stock_boot: bool,
     /// How the image's disk is attached [default: pmem where the kernel can DAX, else blk]

@@ -3,6 +3,7 @@
 mod archive;
 mod modinfo;
 mod order;
+mod signature;
 mod tree;
 
 use std::io;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 pub use archive::write as write_archive;
 pub use order::load_order;
+pub use signature::Signatures;
 pub use tree::ModuleTree;
 
 /// The largest module that is accepted, unpacked, in bytes.

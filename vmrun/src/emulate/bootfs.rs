@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result, bail};
 use guest_protocol::{CONFIG_PATH, Config, frame};
-use kernels::{EMULATED_HOST, Kernel, KernelStore, cpio};
+use kernels::{EMULATED_HOST, Kernel, KernelStore, Signatures, cpio};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::home;
@@ -40,7 +40,7 @@ pub fn initramfs(kernel: &Kernel, config: &Config) -> Result<OwnedFd> {
     rest.add_file("init", 0o755, &init)?;
     rest.add_file(CONFIG_PATH, 0o400, &frame::encode(config)?)?;
 
-    let modules = kernel.modules_archive(EMULATED_HOST)?;
+    let modules = kernel.modules_archive(EMULATED_HOST, Signatures::Dropped)?;
     let mut modules = File::open(&modules).with_context(|| format!("cannot open {}", modules.display()))?;
     let mut initramfs = File::from(
         memfd_create("initramfs", MemfdFlags::CLOEXEC)

@@ -128,7 +128,9 @@ mod tests {
         drop(read);
         let told = Arc::new(AtomicU32::new(0));
         let teller = told.clone();
-        let refused = move || drop(teller.fetch_add(1, Ordering::SeqCst));
+        let refused = move || {
+            teller.fetch_add(1, Ordering::SeqCst);
+        };
         let output = Output::start(ours, &write, refused).unwrap();
         for _ in 0..100 {
             port::write(&guest, &[0; 40_000]).unwrap();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use guest_protocol::{CONFIG_PATH, Config, Machine, Process, Role, RootfsDevice, frame};
-use kernels::{Feature, Kernel, cpio};
+use kernels::{Feature, Kernel, Signatures, cpio};
 use rootfs_builder::store::{Disk, Image};
 use vmm::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, PmemSpec, VsockSpec};
 
@@ -71,7 +71,8 @@ pub fn plan(
         RootfsDevice::Block => Feature::VirtioBlk,
     };
     let needs = [transport, disk_driver, Feature::Erofs, Feature::Overlayfs, Feature::Vsock];
-    let modules = kernel.modules_archive(&needs)?;
+    let signatures = if run.stock_boot { Signatures::Kept } else { Signatures::Dropped };
+    let modules = kernel.modules_archive(&needs, signatures)?;
     let mut seed = [0; 32];
     fill_random(&mut seed)?;
     let config = Config {
