@@ -3,7 +3,7 @@
 
 use super::data::DataFile;
 use super::{Attributes, Error, FileType};
-use crate::erofs::format::{BLOCK, EXTENDED_INODE, Layout};
+use crate::erofs::format::{BLOCK, EXTENDED_INODE, Layout, XATTR_HEADER};
 use crate::erofs::inode::Inode;
 use crate::erofs::packing::Packer;
 use crate::erofs::xattr;
@@ -68,7 +68,9 @@ impl SmallFiles {
         debug_assert_eq!(self.inode.len(), EXTENDED_INODE + file.xattr_bytes);
 
         let bytes = self.inode.len() + file.content.len();
-        let place = self.packer.place(bytes);
+        // fsck.erofs reads an xattr header behind every inode, also where there is none: let it not be beyond
+        // the end of the disk.
+        let place = self.packer.place(bytes.max(EXTENDED_INODE + XATTR_HEADER));
         if let Some(closed) = place.closed {
             self.close(closed, data)?;
         }

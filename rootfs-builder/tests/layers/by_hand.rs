@@ -33,6 +33,15 @@ fn an_image_of_nothing_is_an_empty_root() {
     }
 }
 
+/// fsck.erofs looks behind every inode, even the disk's last.
+#[test]
+fn an_inode_at_the_very_end() {
+    for size in 3800..4032 {
+        let tar = archive(&[Entry::file("f", vec![1; size]), Entry::new(b'6', "fifo"), Entry::file("g", "")]);
+        Disk::new(&[tar]).unwrap().check();
+    }
+}
+
 #[test]
 fn parents_that_are_missing_are_made() {
     let files = show(&[vec![Entry::file("usr/share/doc/x", "x")]]);
