@@ -21,6 +21,9 @@ use crate::vsock::Listener;
 /// How long the host may take nothing of the kernel's log when the machine ends.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
+const HANGUP: i32 = Signal::HUP.as_raw();
+const INTERRUPT: i32 = Signal::INT.as_raw();
+
 /// Where the host's streams come from.
 pub enum Transport {
     Vsock(Listener),
@@ -249,6 +252,9 @@ impl Session {
             if self.process.as_ref().is_some_and(|process| process.pid == pid) {
                 let status = match (status.exit_status(), status.terminating_signal()) {
                     (Some(code), _) => ExitStatus::Code(code as u8),
+                    // Neither can kill the first process of a PID namespace: reboot(2) ended it so.
+                    (None, Some(INTERRUPT)) => ExitStatus::PoweredOff,
+                    (None, Some(HANGUP)) => ExitStatus::Rebooted,
                     (None, signal) => ExitStatus::Signal(signal.unwrap_or(0) as u8),
                 };
                 self.ended(status);

@@ -67,4 +67,32 @@ pub enum StartFailure {
 pub enum ExitStatus {
     Code(u8),
     Signal(u8),
+    /// It asked the kernel to power off (reboot(2)), which in a PID namespace ends it alone.
+    PoweredOff,
+    /// It asked the kernel for a restart.
+    Rebooted,
+}
+
+impl ExitStatus {
+    /// The exit code of whoever ran the process: its own, 128 and the signal's number, 0 for a
+    /// power-off, and 125 for a restart, which nobody carried out.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            ExitStatus::Code(code) => code,
+            ExitStatus::Signal(signal) => 128u8.saturating_add(signal),
+            ExitStatus::PoweredOff => 0,
+            ExitStatus::Rebooted => 125,
+        }
+    }
+}
+
+impl StartFailure {
+    /// The exit code of whoever wanted to run the process.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            StartFailure::NotFound => 127,
+            StartFailure::NotExecutable => 126,
+            StartFailure::Other => 125,
+        }
+    }
 }

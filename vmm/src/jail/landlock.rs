@@ -9,6 +9,8 @@ use super::Error;
 /// The version of Landlock that knows everything we give up; older kernels take what they know.
 const NEWEST: ABI = ABI::V6;
 
+const ABSENT: &str = "this kernel has no Landlock";
+
 /// Denies this thread, and those it starts, every use of a path, TCP, and sockets and signals of others.
 pub fn give_up_files() -> Result<Vec<String>, Error> {
     let status = Ruleset::default()
@@ -19,8 +21,14 @@ pub fn give_up_files() -> Result<Vec<String>, Error> {
         .create()?
         .restrict_self()?;
     Ok(match status.ruleset {
-        RulesetStatus::FullyEnforced => vec![],
-        RulesetStatus::PartiallyEnforced => vec!["this kernel's Landlock is an older one".to_owned()],
-        RulesetStatus::NotEnforced => vec!["this kernel has no Landlock".to_owned()],
+        // What an older Landlock does not know yet, the system call filter forbids as well.
+        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => vec![],
+        RulesetStatus::NotEnforced => vec![ABSENT.to_owned()],
     })
+}
+
+/// Whether this host can confine a monitor's file access: what it lacks, in words.
+pub fn missing() -> Option<&'static str> {
+    let required = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    required.handle_access(AccessFs::from_all(ABI::V1)).is_err().then_some(ABSENT)
 }

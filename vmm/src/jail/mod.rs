@@ -15,6 +15,7 @@ mod seccomp;
 
 use std::io;
 
+pub use landlock::missing as missing_landlock;
 pub use seccomp::{Filters, ThreadKind};
 
 #[derive(Debug, thiserror::Error)]

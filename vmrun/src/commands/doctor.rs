@@ -26,10 +26,11 @@ use Finding::{Fail, Ok as Good, Warn};
 /// Prints a line for each check; the exit code is 1 when one has failed.
 pub fn doctor(home: &Home) -> Result<u8> {
     let emulated = hardware::virtualization().is_none();
-    let checks: [(&str, Finding); 7] = [
+    let checks: [(&str, Finding); 8] = [
         ("processor", processor()),
         ("/dev/kvm", kvm(emulated)),
         ("emulation", emulation(emulated)),
+        ("confinement", confinement()),
         ("guest-init", guest_init()),
         ("store", store(home)),
         ("kernels", machine_kernels(home)),
@@ -85,6 +86,13 @@ fn emulation(emulated: bool) -> Finding {
             Fail(format!("{} is missing: `apt-get install {}`", qemu::PROGRAM, qemu::PACKAGE))
         }
         None => Good("QEMU is not installed, and not needed".into()),
+    }
+}
+
+fn confinement() -> Finding {
+    match vmm::jail::missing_landlock() {
+        None => Good("Landlock and seccomp".into()),
+        Some(gap) => Warn(format!("{gap}: monitors are confined by seccomp alone")),
     }
 }
 

@@ -6,14 +6,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
-use guest_protocol::{ExitStatus, GuestMessage, HostMessage, StartFailure, frame};
+use anyhow::{Result, anyhow};
+use guest_protocol::{GuestMessage, HostMessage, frame};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use super::qemu::{Qemu, Sockets, Streams};
 use super::relay::{self, Output};
-use crate::machine::{KernelLog, RawMode, window_size};
+use crate::machine::{KernelLog, RawMode, exit_code, window_size};
 use crate::output::warn;
 
 /// How many lines of the kernel's log are shown when the machine ends too early.
@@ -121,21 +121,7 @@ impl Session {
         self.raw_mode = None;
         self.send(&HostMessage::Close);
         self.await_end();
-        match message {
-            GuestMessage::Exited(ExitStatus::Code(code)) => Ok(code),
-            GuestMessage::Exited(ExitStatus::Signal(signal)) => Ok(128_u8.saturating_add(signal)),
-            GuestMessage::StartFailed { failure, message } => {
-                warn(&format!("vmrun: {message}"));
-                Ok(match failure {
-                    StartFailure::NotFound => 127,
-                    StartFailure::NotExecutable => 126,
-                    StartFailure::Other => 125,
-                })
-            }
-            GuestMessage::Fault { message } => {
-                bail!("the emulated machine could not be brought up: {message}")
-            }
-        }
+        exit_code(message, "the emulated machine")
     }
 
     /// Waits for QEMU to end by itself; after too long a time it is killed when this is dropped.

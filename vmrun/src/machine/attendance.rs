@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use guest_protocol::{ExitStatus, GuestMessage, Hello, HostMessage, Stamp, StartFailure, Stream, frame};
+use guest_protocol::{GuestMessage, Hello, HostMessage, Stamp, Stream, frame};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::Signals;
 use vmm::{End, MachineSpec};
@@ -21,6 +21,7 @@ use vmm::{End, MachineSpec};
 use super::event::{Event, now};
 use super::kernel_log::KernelLog;
 use super::monitor::Monitor;
+use super::outcome::exit_code;
 use super::record::Record;
 use super::streams::{connect, copy_input, copy_output, hellos};
 use super::terminal::{RawMode, window_size};
@@ -217,19 +218,7 @@ impl Attending {
             timing.first_output(self.first_output.load(Ordering::Relaxed));
             eprint!("{}", timing.chart());
         }
-        match message {
-            GuestMessage::Exited(ExitStatus::Code(code)) => Ok(code),
-            GuestMessage::Exited(ExitStatus::Signal(signal)) => Ok(128u8.saturating_add(signal)),
-            GuestMessage::StartFailed { failure, message } => {
-                warn(&format!("vmrun: {message}"));
-                Ok(match failure {
-                    StartFailure::NotFound => 127,
-                    StartFailure::NotExecutable => 126,
-                    StartFailure::Other => 125,
-                })
-            }
-            GuestMessage::Fault { message } => bail!("the machine could not be brought up: {message}"),
-        }
+        exit_code(message, "the machine")
     }
 
     /// Has the machine end, and writes what its kernel has logged until then to the record.
