@@ -53,11 +53,9 @@ impl Devices {
         for one in &spec.blocks {
             let mut parts = open(&one.parts, one.writable)?;
             let disk = match parts.pop() {
-                Some(part) if one.writable && parts.is_empty() => Disk::writable(part),
-                last => {
-                    parts.extend(last);
-                    Disk::read_only(parts)
-                }
+                // The spec has been checked: a writable disk has no other parts.
+                Some(part) if one.writable => Disk::writable(part),
+                last => Disk::read_only(parts.into_iter().chain(last).collect()),
             };
             let disk = disk.map_err(|source| Error::Disk { path: first(&one.parts), source })?;
             devices.push(Arc::new(Mutex::new(BlockDevice::new(disk, &one.id))));

@@ -40,6 +40,8 @@ pub enum Error {
     Vcpu(#[from] vcpu::Error),
     #[error(transparent)]
     Jail(#[from] jail::Error),
+    #[error("a thread of the monitor panicked")]
+    Panic,
     #[error("opening /dev/kvm")]
     OpenKvm(#[source] kvm_ioctls::Error),
     #[error("asking KVM to {doing}")]
@@ -115,19 +117,14 @@ impl Machine {
         }
         start.wait();
 
-        wait(&stop, &wake)?;
-        shared.end(Ok(End::Stopped));
+        // Does not change the outcome when the guest has come to an end by itself.
+        shared.end(wait(&stop, &wake).map(|()| End::Stopped));
         vcpu_threads.iter().for_each(kick::kick);
         // A full counter wakes the event loop as well.
         let _ = quit.write(1);
-        for thread in vcpu_threads.into_iter().chain([device_thread]) {
-            thread.join().map_err(|_| Error::Host {
-                doing: "joining a thread that panicked",
-                source: io::ErrorKind::Other.into(),
-            })?;
-        }
-        let shared = Arc::into_inner(shared)
-            .ok_or(Error::Host { doing: "taking the machine apart", source: io::ErrorKind::Other.into() })?;
+        // Threads that panicked have said so through `shared`.
+        vcpu_threads.into_iter().chain([device_thread]).for_each(|thread| drop(thread.join()));
+        let shared = Arc::into_inner(shared).ok_or(Error::Panic)?;
         let (bus, outcome) = shared.into_parts();
         let end = outcome.unwrap_or(Ok(End::Stopped))?;
         Ok(Report {
@@ -188,6 +185,7 @@ fn spawn_devices(
 ) -> Result<JoinHandle<()>, Error> {
     let (shared, filters, start) = (shared.clone(), filters.clone(), start.clone());
     spawn("devices".to_owned(), move || {
+        let _panics = shared.end_on_panic();
         if let Err(error) = filters.apply(ThreadKind::Devices) {
             shared.end(Err(error.into()));
         }
@@ -208,6 +206,7 @@ fn spawn_vcpu(
 ) -> Result<JoinHandle<()>, Error> {
     let (shared, filters, start) = (shared.clone(), filters.clone(), start.clone());
     spawn(format!("vcpu{}", vcpu.id), move || {
+        let _panics = shared.end_on_panic();
         if let Err(error) = filters.apply(ThreadKind::Vcpu) {
             shared.end(Err(error.into()));
         }

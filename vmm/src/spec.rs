@@ -69,7 +69,7 @@ pub struct PmemSpec {
     pub parts: Vec<DiskPart>,
 }
 
-/// A virtio-blk device over the parts, one after another.
+/// A virtio-blk device over the parts, one after another. A writable one has a single part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockSpec {
     /// The device's serial number as the guest sees it, at most 20 bytes.
@@ -103,6 +103,8 @@ pub enum Error {
     DiskTooLarge,
     #[error("a disk has no parts, or all of them are empty")]
     EmptyDisk,
+    #[error("a writable disk has one part, not {0}")]
+    WritableParts(usize),
     #[error("the kernel command line contains a zero byte")]
     CmdlineZero,
     #[error("guest context ID {0} is reserved; the first free one is 3")]
@@ -149,4 +151,54 @@ fn check_parts(parts: &[DiskPart]) -> Result<(), Error> {
         total = total.checked_add(part.length).filter(|total| *total < 1 << 46).ok_or(Error::DiskTooLarge)?;
     }
     if total == 0 { Err(Error::EmptyDisk) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut MachineSpec)) -> Result<(), Error> {
+        let mut spec = MachineSpec {
+            vcpus: 1,
+            memory: 256 << 20,
+            kernel: "vmlinux".into(),
+            initramfs: vec![],
+            cmdline: String::new(),
+            firmware: Firmware::Acpi,
+            pmem: vec![],
+            blocks: vec![],
+            vsock: None,
+            rng: false,
+        };
+        change(&mut spec);
+        spec.validate()
+    }
+
+    fn disk(lengths: &[u64]) -> PmemSpec {
+        PmemSpec {
+            parts: lengths.iter().map(|length| DiskPart { path: "disk".into(), length: *length }).collect(),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_machine_is_refused() {
+        assert_eq!(with(|_| {}), Ok(()));
+        assert_eq!(with(|spec| spec.vcpus = 0), Err(Error::Vcpus(0)));
+        assert_eq!(with(|spec| spec.vcpus = 33), Err(Error::Vcpus(33)));
+        assert_eq!(with(|spec| spec.memory = (2 << 20) + 1), Err(Error::Memory((2 << 20) + 1)));
+        assert_eq!(
+            with(|spec| spec.memory = u64::MAX - (2 << 20) + 1),
+            Err(Error::Memory(u64::MAX - (2 << 20) + 1))
+        );
+        assert_eq!(with(|spec| spec.cmdline = "a\0b".to_owned()), Err(Error::CmdlineZero));
+        assert_eq!(with(|spec| spec.pmem = vec![disk(&[4096]); 20]), Err(Error::Devices(20)));
+        assert_eq!(with(|spec| spec.pmem = vec![disk(&[4096, 512])]), Err(Error::PartLength(512)));
+        assert_eq!(with(|spec| spec.pmem = vec![disk(&[0])]), Err(Error::EmptyDisk));
+        assert_eq!(with(|spec| spec.pmem = vec![disk(&[1 << 63, 1 << 63])]), Err(Error::DiskTooLarge));
+        let parts = disk(&[4096, 4096]).parts;
+        let block = BlockSpec { id: String::new(), parts, writable: true };
+        assert_eq!(with(|spec| spec.blocks = vec![block]), Err(Error::WritableParts(2)));
+        let vsock = |guest_cid| Some(VsockSpec { guest_cid, socket: "socket".into() });
+        assert_eq!(with(|spec| spec.vsock = vsock(2)), Err(Error::GuestCid(2)));
+    }
 }

@@ -5,7 +5,7 @@ pub mod kick;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kvm_bindings::KVM_INTERNAL_ERROR_EMULATION;
+use kvm_bindings::{KVM_INTERNAL_ERROR_DELIVERY_EV, KVM_INTERNAL_ERROR_EMULATION};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -46,6 +46,19 @@ impl Shared {
         self.ended.store(true, Ordering::SeqCst);
         // Can only fail when the counter is full, and then the reader wakes as well.
         let _ = self.wake.write(1);
+    }
+
+    /// Ends the machine if the thread that holds the result panics.
+    pub fn end_on_panic(&self) -> impl Drop + '_ {
+        struct Guard<'a>(&'a Shared);
+        impl Drop for Guard<'_> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    self.0.end(Err(crate::machine::Error::Panic));
+                }
+            }
+        }
+        Guard(self)
     }
 
     pub fn has_ended(&self) -> bool {
@@ -109,18 +122,17 @@ fn step(id: u8, vcpu: &mut VcpuFd, bus: &Bus) -> Result<Option<End>, Error> {
     Ok(None)
 }
 
-/// KVM gave up. Where it did so because it could not imitate an instruction, the guest used one that nobody uses
-/// on a device, or touched memory that is not there: its own doing.
+/// KVM gave up. It does so when it cannot imitate an instruction, or cannot deliver an interrupt because the tables for
+/// that are not in memory. Either way the guest used what is no memory as if it were: its own doing.
 fn internal_error(id: u8, vcpu: &mut VcpuFd, bus: &Bus) -> Result<Option<End>, Error> {
     // SAFETY: the exit reason is KVM_EXIT_INTERNAL_ERROR, for which KVM has filled in this member of the union.
     let suberror = unsafe { vcpu.get_kvm_run().__bindgen_anon_1.internal.suberror };
-    if suberror != KVM_INTERNAL_ERROR_EMULATION {
-        return Err(Error::Internal { id, suberror });
-    }
+    let did = match suberror {
+        KVM_INTERNAL_ERROR_EMULATION => "used an instruction that cannot be emulated",
+        KVM_INTERNAL_ERROR_DELIVERY_EV => "had an interrupt delivered",
+        _ => return Err(Error::Internal { id, suberror }),
+    };
     let place = vcpu.get_regs().map_or_else(|_| String::new(), |regs| format!(" at {:#x}", regs.rip));
     let pmem = if bus.has_pmem() { ", such as its read-only persistent memory" } else { "" };
-    Ok(Some(End::Fault(format!(
-        "vCPU {id}{place} accessed memory that is not there or not writable{pmem}, with an instruction that cannot be \
-         emulated"
-    ))))
+    Ok(Some(End::Fault(format!("vCPU {id}{place} {did} where there is no memory that it may write{pmem}"))))
 }
