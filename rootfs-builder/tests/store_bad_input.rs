@@ -337,6 +337,24 @@ fn archives_beyond_the_limits_are_refused() {
 }
 
 #[test]
+fn a_digest_is_not_given_as_a_name() {
+    let store = Bystander::new();
+    let digest = Digest::of(b"");
+    let name = format!("x@{digest}").parse().expect("a name");
+    let archive = TestImage::new(1).layout(&format!("x@{digest}")).archive(false);
+    let load = |name| {
+        let archive = std::io::Cursor::new(archive.clone());
+        store.store.store.load(LoadSource::Archive(Box::new(archive)), name, &Silent)
+    };
+    store.refused("load", load(Some(&name)), "has a digest");
+    let import = store.store.store.import(&b""[..], &name, ImportConfig::default(), &Silent);
+    store.refused("import", import, "has a digest");
+    let loaded = load(None).expect("loads, without a name");
+    assert_eq!(loaded[0].reference, None);
+    store.store.store.remove(&loaded[0].id.to_string(), false).expect("removes");
+}
+
+#[test]
 fn tarballs_that_are_none_are_refused() {
     let store = Bystander::new();
     let name = "x:1".parse().expect("a name");

@@ -69,6 +69,19 @@ fn a_nameless_image_is_removed_by_its_id() {
 }
 
 #[test]
+fn a_word_may_be_both_a_name_and_the_beginning_of_an_id() {
+    let store = TestStore::new();
+    let image = TestImage::new(1);
+    let word = image.id().hex()[..7].to_owned();
+    let archive = image.docker_save(&[&format!("{word}:1"), "b:1"]).archive(false);
+    store.load_archive(archive).expect("loads");
+    // There is no `word:latest`, so the word is an id, and the image has two names.
+    assert!(matches!(store.store.remove(&word, false), Err(Error::SeveralNames { .. })));
+    store.store.remove(&format!("{word}:1"), false).expect("removes the name");
+    assert_eq!(store.listed(), [("b:1".to_owned(), image.id())]);
+}
+
+#[test]
 fn the_beginning_of_several_ids_says_so() {
     let store = TestStore::new();
     let ids: Vec<String> = (0..17)

@@ -217,7 +217,7 @@ fn refused(message: String) {
 }
 
 fn image(directory: &Path, tars: &[Vec<u8>]) {
-    let limits = Limits { entries: 5000, data_bytes: 8 << 20, hole_bytes: 4 << 20 };
+    let limits = Limits { entries: 5000, data_bytes: 8 << 20, hole_bytes: 4 << 20, ..Limits::default() };
     let mut parts: Vec<(PathBuf, PathBuf, u64)> = Vec::new();
     for (number, tar) in tars.iter().enumerate() {
         let (data, entries) =

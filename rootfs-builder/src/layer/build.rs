@@ -8,6 +8,7 @@ use super::tar::{self, Entry, Extent, Kind, TarReader, Xattr};
 use super::{Attributes, Error, FileType, LayerSummary, Limits};
 use crate::erofs::inode::device_number;
 use crate::erofs::xattr;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead};
 
@@ -76,7 +77,8 @@ impl<'a, R: BufRead> Builder<'a, R> {
             return Err(Error::Root(Name(&entry.path).to_string()));
         }
         if entry.kind == Kind::CharacterDevice && entry.device == (0, 0) {
-            self.warn(&entry.path, "left out: a character device 0:0 hides files in the guest's overlay");
+            let reason = "left out: a character device 0:0 hides files in the guest's overlay";
+            self.warn(&entry.path, format_args!("{reason}"));
             return Ok(());
         }
         self.check_xattrs(&mut entry);
@@ -109,24 +111,26 @@ impl<'a, R: BufRead> Builder<'a, R> {
         attributes: &Attributes,
         xattrs: &[Xattr],
     ) -> Result<(), Error> {
-        self.table.add(path, body, attributes, xattrs).map_err(table_error)
+        self.table.add(path, body, attributes, xattrs).map_err(table_error)?;
+        match self.table.bytes() > self.limits.table_bytes {
+            true => Err(Error::TableTooLarge { limit: self.limits.table_bytes }),
+            false => Ok(()),
+        }
     }
 
-    /// Leaves out the xattrs that an image cannot hold, and sorts the others.
+    /// Leaves out the xattrs that an image cannot hold.
     fn check_xattrs(&mut self, entry: &mut Entry) {
         let path = &entry.path;
         entry.xattrs.retain(|Xattr { name, value }| match xattr::objection(name, value) {
             None => true,
             Some(reason) => {
-                let reason = format!("extended attribute `{}` left out: {reason}", Name(name));
-                self.warn(path, &reason);
+                self.warn(path, format_args!("extended attribute `{}` left out: {reason}", Name(name)));
                 false
             }
         });
-        entry.xattrs.sort_unstable();
     }
 
-    fn warn(&mut self, path: &[u8], warning: &str) {
+    fn warn(&mut self, path: &[u8], warning: fmt::Arguments<'_>) {
         if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(format!("`{}`: {warning}", Name(path)));
         } else {

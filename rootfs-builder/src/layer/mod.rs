@@ -19,6 +19,8 @@ use std::io::{self, BufRead, BufReader, Read};
 pub struct Limits {
     /// Entries in the layer.
     pub entries: u64,
+    /// Bytes of the entry table. Merging holds one in memory.
+    pub table_bytes: u64,
     /// Bytes of the layer's data file, holes included.
     pub data_bytes: u64,
     /// Bytes that all holes of the layer's sparse files may have together.
@@ -27,7 +29,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { entries: 8 << 20, data_bytes: 256 << 30, hole_bytes: 16 << 30 }
+        Limits { entries: 4 << 20, table_bytes: 512 << 20, data_bytes: 256 << 30, hole_bytes: 16 << 30 }
     }
 }
 
@@ -62,6 +64,8 @@ pub enum Error {
     Holes { name: String, limit: u64 },
     #[error("the layer has over {limit} entries, the limit")]
     TooManyEntries { limit: u64 },
+    #[error("the layer has over {limit} bytes of names and attributes, the limit")]
+    TableTooLarge { limit: u64 },
     #[error("the layer has over {limit} bytes of data, the limit")]
     TooLarge { limit: u64 },
     #[error("writing the layer's {what}: {source}")]

@@ -102,3 +102,7 @@ impl Tree {
         names.join(&b'/')
     }
 }
+
+#[cfg(test)]
+#[path = "resolve_test.rs"]
+mod tests;

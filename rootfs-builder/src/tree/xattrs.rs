@@ -2,7 +2,8 @@
 
 use super::Full;
 use crate::layer::table::{Damage, XattrList, decode_xattrs};
-use std::collections::HashMap;
+use hashbrown::HashTable;
+use std::hash::{BuildHasher, RandomState};
 
 /// The xattrs of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,7 +18,8 @@ impl XattrSet {
 pub struct XattrSets {
     /// The sets as entry tables encode them; set 1 is the first.
     encoded: Vec<Box<[u8]>>,
-    by_content: HashMap<Box<[u8]>, XattrSet>,
+    by_content: HashTable<XattrSet>,
+    hasher: RandomState,
 }
 
 impl XattrSets {
@@ -26,13 +28,16 @@ impl XattrSets {
         if encoded.is_empty() {
             return Ok(Ok(XattrSet::EMPTY));
         }
-        if let Some(&set) = self.by_content.get(encoded) {
+        let content = |set: &XattrSet| &self.encoded[set.0 as usize - 1][..];
+        let hash = self.hasher.hash_one(encoded);
+        if let Some(&set) = self.by_content.find(hash, |set| content(set) == encoded) {
             return Ok(Ok(set));
         }
         decode_xattrs(encoded)?;
         let Ok(number) = u32::try_from(self.encoded.len() + 1) else { return Ok(Err(Full)) };
         self.encoded.push(encoded.into());
-        self.by_content.insert(encoded.into(), XattrSet(number));
+        let rehash = |set: &XattrSet| self.hasher.hash_one(&self.encoded[set.0 as usize - 1][..]);
+        self.by_content.insert_unique(hash, XattrSet(number), rehash);
         Ok(Ok(XattrSet(number)))
     }
 

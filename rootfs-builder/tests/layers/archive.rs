@@ -100,7 +100,7 @@ fn append(entry: &Entry, out: &mut Vec<u8>) {
         record(b"gid", entry.gid.to_string().as_bytes(), &mut pax);
     }
     let (seconds, nanoseconds) = entry.mtime;
-    if seconds < 0 || seconds >= 1 << 33 || nanoseconds > 0 {
+    if !(0..1 << 33).contains(&seconds) || nanoseconds > 0 {
         record(b"mtime", pax_time(seconds, nanoseconds).as_bytes(), &mut pax);
     }
     for (name, value) in &entry.xattrs {

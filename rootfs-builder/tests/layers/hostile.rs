@@ -4,6 +4,7 @@ use super::archive::{Entry, archive, header};
 use super::disk::Disk;
 use rootfs_builder::layer::{Limits, build};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// What is said about a stack that has to be refused.
 fn refusal(tars: &[Vec<u8>]) -> String {
@@ -151,6 +152,23 @@ fn limits_are_said() {
     let limits = Limits { data_bytes: 8192, ..Limits::default() };
     let said = build(&tar[..], file(), file(), &limits).unwrap_err().to_string();
     assert!(said.contains("8192 bytes of data, the limit"), "{said}");
+}
+
+/// What takes a second here would take hours in an archive of a few megabytes.
+#[test]
+fn crowded_headers_cost_little() {
+    let begin = Instant::now();
+    let names = |n: u32| (format!("x.{n}").into_bytes(), Vec::new());
+    let crowded = Entry { xattrs: (0..40_000).map(names).collect(), ..Entry::file("f", "") };
+    let disk = Disk::new(&[archive(&[crowded])]).unwrap();
+    assert_eq!(disk.layers[0].warnings.len(), 51);
+    assert_eq!(disk.layers[0].warnings[50], "39950 more warnings");
+
+    let long = "./".repeat(2000) + "s";
+    let links = Entry::symlink("s", &long[..4000]);
+    let through: Vec<Entry> = (0..500).map(|n| Entry::file(format!("{}{n}", "s/".repeat(30)), "")).collect();
+    Disk::new(&[archive(&[vec![links], through].concat())]).unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
 }
 
 #[test]

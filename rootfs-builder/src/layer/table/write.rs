@@ -37,6 +37,11 @@ impl TableWriter {
         self.entries
     }
 
+    /// Bytes of records written so far.
+    pub fn bytes(&self) -> u64 {
+        self.record_bytes
+    }
+
     pub fn add(
         &mut self,
         path: &[u8],

@@ -48,6 +48,7 @@ pub struct Entry {
     pub uid: u32,
     pub gid: u32,
     pub mtime: Time,
+    /// Sorted by name, which comes once.
     pub xattrs: Vec<Xattr>,
     /// Major and minor number of a device.
     pub device: (u32, u32),
@@ -163,6 +164,8 @@ impl<R: BufRead> TarReader<R> {
         match header.type_flag {
             b'x' | b'X' => {
                 let records = self.special("PAX header", size?)?;
+                // Of several, the last one counts: so memory for one is enough.
+                preface.pax = PaxRecords::default();
                 preface.pax.apply(&records)?;
             }
             // Global records are comments in practice; container tools ignore them, and so do we.
@@ -178,6 +181,7 @@ impl<R: BufRead> TarReader<R> {
 
     fn entry(&mut self, block: &[u8; BLOCK], header: &Header, preface: Preface) -> Result<Entry, Problem> {
         let Preface { mut pax, long_name, long_link } = preface;
+        let xattrs = pax.take_xattrs();
         let mut path = Vec::new();
         match pax.sparse.name.take().or(pax.path).or(long_name) {
             Some(name) => path = name,
@@ -201,7 +205,7 @@ impl<R: BufRead> TarReader<R> {
             uid: pax.uid.map_or_else(|| header.uid(), Ok)?,
             gid: pax.gid.map_or_else(|| header.gid(), Ok)?,
             mtime,
-            xattrs: pax.xattrs,
+            xattrs,
             device,
             size: 0,
             sparse: None,

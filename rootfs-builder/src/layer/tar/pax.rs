@@ -17,8 +17,16 @@ pub struct PaxRecords {
     pub uid: Option<u32>,
     pub gid: Option<u32>,
     pub mtime: Option<Time>,
-    pub xattrs: Vec<Xattr>,
+    /// In the header's order; names may come more than once.
+    xattrs: Vec<(Source, Xattr)>,
     pub sparse: SparseRecords,
+}
+
+/// The records that xattrs come in. bsdtar writes both; the plain ones cannot be misunderstood and win.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Libarchive,
+    Plain,
 }
 
 /// libarchive leaves the padding out.
@@ -58,14 +66,12 @@ impl PaxRecords {
             }
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    self.xattr(name.to_vec(), value.to_vec());
+                    let (name, value) = (name.to_vec(), value.to_vec());
+                    self.xattrs.push((Source::Plain, Xattr { name, value }));
                 } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
                     let name = percent_decode(name);
                     let value = BASE64.decode(value).map_err(|_| Problem::PaxRecord)?;
-                    // bsdtar writes both forms; the plain one cannot be misunderstood.
-                    if !self.xattrs.iter().any(|xattr| xattr.name == name) {
-                        self.xattr(name, value);
-                    }
+                    self.xattrs.push((Source::Libarchive, Xattr { name, value }));
                 } else if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
                     self.sparse.record(key, value)?;
                 }
@@ -74,11 +80,21 @@ impl PaxRecords {
         Ok(())
     }
 
-    fn xattr(&mut self, name: Vec<u8>, value: Vec<u8>) {
-        match self.xattrs.iter_mut().find(|xattr| xattr.name == name) {
-            Some(xattr) => xattr.value = value,
-            None => self.xattrs.push(Xattr { name, value }),
+    /// The extended attributes, sorted by name, each with the value that was given last.
+    pub fn take_xattrs(&mut self) -> Vec<Xattr> {
+        let mut given = std::mem::take(&mut self.xattrs);
+        // Stable: of equals, the later comes later.
+        given.sort_by(|(source, xattr), (other_source, other)| {
+            (&xattr.name, source).cmp(&(&other.name, other_source))
+        });
+        let mut xattrs: Vec<Xattr> = Vec::with_capacity(given.len());
+        for (_, xattr) in given {
+            match xattrs.last_mut() {
+                Some(last) if last.name == xattr.name => *last = xattr,
+                _ => xattrs.push(xattr),
+            }
         }
+        xattrs
     }
 }
 
@@ -153,17 +169,19 @@ mod tests {
     #[test]
     fn values_may_hold_newlines_and_nul() {
         let records = [record("SCHILY.xattr.user.a", b"x\ny\0=z\n"), record("mtime", b"-1.5")].concat();
-        let pax = parse(&records).unwrap();
-        assert_eq!(pax.xattrs, [xattr(b"user.a", b"x\ny\0=z\n")]);
+        let mut pax = parse(&records).unwrap();
+        assert_eq!(pax.take_xattrs(), [xattr(b"user.a", b"x\ny\0=z\n")]);
         assert_eq!(pax.mtime, Some(Time { seconds: -2, nanoseconds: 500_000_000 }));
     }
 
     #[test]
     fn libarchive_xattrs_are_decoded_and_give_way() {
-        let pax = parse(&record("LIBARCHIVE.xattr.user.a%3Db", b"AAEC/w")).unwrap();
-        assert_eq!(pax.xattrs, [xattr(b"user.a=b", &[0, 1, 2, 255])]);
+        let mut pax = parse(&record("LIBARCHIVE.xattr.user.a%3Db", b"AAEC/w")).unwrap();
+        assert_eq!(pax.take_xattrs(), [xattr(b"user.a=b", &[0, 1, 2, 255])]);
         let both = [record("SCHILY.xattr.user.k", b"v"), record("LIBARCHIVE.xattr.user.k", b"AAAA")];
-        assert_eq!(parse(&both.concat()).unwrap().xattrs, [xattr(b"user.k", b"v")]);
+        assert_eq!(parse(&both.concat()).unwrap().take_xattrs(), [xattr(b"user.k", b"v")]);
+        let twice = [record("SCHILY.xattr.user.k", b"1"), record("SCHILY.xattr.user.k", b"2")];
+        assert_eq!(parse(&twice.concat()).unwrap().take_xattrs(), [xattr(b"user.k", b"2")]);
         assert!(parse(&record("LIBARCHIVE.xattr.user.k", b"not base 64")).is_err());
     }
 
