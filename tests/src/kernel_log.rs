@@ -12,6 +12,9 @@ use guest_protocol::{Hello, PORT, Stream, frame};
 const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST: usize = 1 << 20;
 
+/// How many lines are shown, the last ones.
+const LINES: usize = 100;
+
 /// The kernel logs of all machines that run now, as far as their guest-init still tells them.
 pub fn of_running_machines() -> String {
     let mut told = String::new();
@@ -49,5 +52,13 @@ fn read(socket: &Path) -> Result<String, Box<dyn std::error::Error>> {
             break;
         }
     }
-    Ok(String::from_utf8_lossy(&log).into_owned())
+    let text = String::from_utf8_lossy(&log);
+    // A record is `priority,sequence,microseconds,flags;text`; what begins with a space belongs to it.
+    let lines: Vec<String> = text.lines().filter_map(|line| line.split_once(';')).map(console_line).collect();
+    Ok(lines[lines.len().saturating_sub(LINES)..].join("\n"))
+}
+
+fn console_line((prefix, text): (&str, &str)) -> String {
+    let time: u64 = prefix.split(',').nth(2).and_then(|time| time.parse().ok()).unwrap_or(0);
+    format!("[{:5}.{:06}] {text}", time / 1_000_000, time % 1_000_000)
 }

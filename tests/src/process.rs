@@ -14,6 +14,9 @@ use crate::kernel_log;
 
 const STEP: Duration = Duration::from_millis(10);
 
+/// How much of a stream is shown when a test fails, in bytes.
+const SHOWN: usize = 4096;
+
 /// A command that runs; ended when it is dropped.
 #[derive(Debug)]
 pub struct Running {
@@ -105,7 +108,8 @@ impl Running {
     }
 
     fn said(&self) -> String {
-        format!("--- stdout\n{}\n--- stderr\n{}\n", self.stdout.text(), self.stderr.text())
+        let shown = |output: &Output| shown(&output.bytes.lock().unwrap());
+        format!("--- stdout\n{}\n--- stderr\n{}\n", shown(&self.stdout), shown(&self.stderr))
     }
 }
 
@@ -133,9 +137,7 @@ impl Output {
     }
 
     fn text(&self) -> String {
-        let bytes = self.bytes.lock().unwrap();
-        let shown = &bytes[bytes.len().saturating_sub(64 << 10)..];
-        String::from_utf8_lossy(shown).into_owned()
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
     }
 
     fn finish(&mut self) {
@@ -187,7 +189,12 @@ impl Outcome {
     #[track_caller]
     pub fn complains(self, words: &[&str]) -> Outcome {
         for word in words {
-            assert!(self.stderr.contains(word), "{}: no {word:?} in\n{}", self.shown, self.stderr);
+            assert!(
+                self.stderr.contains(word),
+                "{}: no {word:?} in\n{}",
+                self.shown,
+                shown(self.stderr.as_bytes())
+            );
         }
         self
     }
@@ -196,7 +203,7 @@ impl Outcome {
     #[track_caller]
     pub fn says(self, words: &[&str]) -> Outcome {
         for word in words {
-            assert!(self.text().contains(word), "{}: no {word:?} in\n{}", self.shown, self.text());
+            assert!(self.text().contains(word), "{}: no {word:?} in\n{}", self.shown, shown(&self.stdout));
         }
         self
     }
@@ -226,6 +233,17 @@ impl Outcome {
         let digits = value.split_whitespace().next().and_then(|word| word.parse().ok());
         digits.unwrap_or_else(|| panic!("{}: {name} is no number: {value:?}", self.shown))
     }
+}
+
+/// The end of what a stream had, as far as it is text.
+fn shown(bytes: &[u8]) -> String {
+    let (end, omitted) = (&bytes[bytes.len().saturating_sub(SHOWN)..], bytes.len().saturating_sub(SHOWN));
+    let omitted = if omitted > 0 { format!("({omitted} bytes before)\n") } else { String::new() };
+    let text: String = String::from_utf8_lossy(end)
+        .chars()
+        .map(|character| if character.is_control() && character != '\n' { '.' } else { character })
+        .collect();
+    omitted + &text
 }
 
 /// The process ID of the monitor that `vmrun` has started, once there is one.

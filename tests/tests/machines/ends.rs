@@ -1,6 +1,6 @@
 //! Each way for a machine to end is told apart.
 
-use std::path::Path;
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,15 @@ fn a_panic_is_reported_with_its_log() {
     assert_eq!(record.description()["exit_code"], 125);
 }
 
+/// What `poweroff` does is asked of the process's own namespace, of which guest-init hears.
 #[test]
-fn a_power_off_and_a_reboot_are_told_apart() {
+fn a_power_off_ends_well_and_a_reboot_does_not() {
+    machine("busybox").command(["poweroff", "-f"]).run().succeeds().complains(&["powered off"]);
+    machine("busybox").command(["reboot", "-f"]).run().is_refused(&["reboot"]);
+}
+
+#[test]
+fn a_machine_that_is_switched_off_or_reset_is_told_apart() {
     machine("busybox")
         .shell("echo o >/proc/sysrq-trigger; sleep 100")
         .run()
@@ -74,10 +81,11 @@ fn a_monitor_that_is_killed_is_reported() {
     running.wait().is_refused(&["monitor"]);
 }
 
-/// Waits until a process is no more.
+/// Waits until a process is no more, or waits to be buried by a first process that has no time for it.
 fn is_gone(pid: u32) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while Path::new(&format!("/proc/{pid}")).exists() {
+    while fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| !status.contains("State:\tZ"))
+    {
         assert!(Instant::now() < deadline, "process {pid} still runs");
         thread::sleep(Duration::from_millis(20));
     }

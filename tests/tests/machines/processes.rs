@@ -97,10 +97,11 @@ fn orphans_are_reaped_and_children_die_with_their_machine() {
     let seen = machine("busybox")
         .shell(
             "(sh -c 'sleep 0.2 & exit') ; (sleep 1000 &) ; sleep 1;
-             echo zombies $(ps -o stat | grep -c ^Z); echo children $(pgrep sleep | wc -l); echo done",
+             echo zombies $(ps -o stat | grep -c ^Z); echo children $(ps -o args | grep -c '^[s]leep 1000'); echo done",
         )
         .run()
         .succeeds();
+    assert_eq!(seen.value("zombies"), "0");
     assert_eq!(seen.value("children"), "1");
     seen.says(&["done"]);
 }

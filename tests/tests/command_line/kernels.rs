@@ -1,0 +1,57 @@
+//! Kernels are added, inspected, chosen and removed.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tests::{KERNEL, setting, vmrun};
+
+#[test]
+fn inspect_says_what_a_kernel_can_do() {
+    let seen = vmrun(["kernel", "inspect", KERNEL]).run().succeeds();
+    assert!(seen.value("version").starts_with("6.1."));
+    assert!(seen.value("memory").contains("MiB"));
+    for ability in ["virtio-mmio", "virtio-blk", "virtio-pmem + DAX", "EROFS", "ext4", "overlayfs", "vsock"] {
+        let text = seen.text();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(ability))
+            .unwrap_or_else(|| panic!("{ability}: {text}"));
+        assert!(line.contains("module") || line.contains("built in"), "{line}");
+    }
+}
+
+/// A bare vmlinux is a kernel too; what it cannot do without modules is known.
+#[test]
+fn a_kernel_comes_and_goes() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| vmrun(words).home(home.path()).run();
+    let vmlinux = PathBuf::from(setting("VMRUN_HOME")).join("kernels").join(KERNEL).join("vmlinux");
+    run(&["kernel", "add", vmlinux.to_str().unwrap(), "--name", "bare"]).succeeds().says(&["bare"]);
+    run(&["kernel", "add", vmlinux.to_str().unwrap(), "--name", "other"]).succeeds();
+    assert_eq!(run(&["kernel", "ls", "-q"]).succeeds().text(), "bare\nother\n");
+    run(&["kernel", "default", "other"]).succeeds();
+    let listed = run(&["kernel", "ls"]).succeeds().text();
+    assert!(listed.lines().any(|line| line.starts_with("other") && line.ends_with('*')), "{listed}");
+    run(&["kernel", "rm", "bare", "other"]).succeeds();
+    assert_eq!(run(&["kernel", "ls", "-q"]).succeeds().text(), "");
+    run(&["kernel", "inspect", "bare"]).is_refused(&["bare"]);
+}
+
+#[test]
+fn what_is_no_kernel_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("vmlinuz");
+    let refused = |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        vmrun(["kernel", "add", file.to_str().unwrap()]).home(home.path()).run().is_refused(&["vmlinuz"])
+    };
+    refused(b"");
+    refused(b"#!/bin/sh\necho no kernel\n");
+    refused(&[0xff; 70_000]);
+    // A program is an ELF file, and no kernel.
+    let program = fs::read("/bin/busybox").unwrap();
+    refused(&program);
+    vmrun(["kernel", "add", "/no/such/file"]).home(home.path()).run().is_refused(&["/no/such/file"]);
+    assert_eq!(vmrun(["kernel", "ls", "-q"]).home(home.path()).run().succeeds().text(), "");
+}

@@ -1,0 +1,15 @@
+//! The command line where no machine is needed: images and kernels come and go, mistakes are told in
+//! one line.
+
+mod crashes;
+mod images;
+mod kernels;
+mod mistakes;
+mod surroundings;
+
+use std::path::PathBuf;
+
+/// A file that `tests/images/make` has made.
+fn image_file(name: &str) -> PathBuf {
+    PathBuf::from(tests::setting("VMRUN_CACHE")).join("tests/images").join(name)
+}
