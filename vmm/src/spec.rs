@@ -131,6 +131,9 @@ impl MachineSpec {
         {
             return Err(Error::GuestCid(vsock.guest_cid));
         }
+        if let Some(disk) = self.blocks.iter().find(|block| block.writable && block.parts.len() > 1) {
+            return Err(Error::WritableParts(disk.parts.len()));
+        }
         let disks =
             self.pmem.iter().map(|pmem| &pmem.parts).chain(self.blocks.iter().map(|block| &block.parts));
         disks.into_iter().try_for_each(|parts| check_parts(parts))
