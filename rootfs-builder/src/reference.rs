@@ -69,6 +69,12 @@ impl Reference {
         self.digest.as_ref()
     }
 
+    /// The same without a digest; none if there is no tag then. What an image is called here has no digest: that
+    /// is what it is.
+    pub fn without_digest(&self) -> Option<Reference> {
+        self.tag.as_ref().map(|_| Reference { digest: None, ..self.clone() })
+    }
+
     /// Registry and repository as people write them: `busybox`, `quay.io/fedora/fedora`.
     pub fn familiar_name(&self) -> String {
         if self.registry != DEFAULT_REGISTRY {

@@ -115,11 +115,13 @@ fn load_both(store: &Store, directory: &Path, archives: bool) {
     }
 }
 
-/// Kills loads and removals at random moments. `STORE_CRASH_ROUNDS` says how often; 40 are done at each landing.
+/// Kills loads and removals at random moments. `STORE_CRASH_ROUNDS` says how often, if not as often as fits in a
+/// short or (`VMRUN_TEST_LONG`) a long run of the tests.
 #[test]
 fn a_store_is_intact_after_kill_at_any_moment() {
-    let rounds =
-        std::env::var("STORE_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(40);
+    let long = std::env::var("VMRUN_TEST_LONG").is_ok_and(|long| !long.is_empty());
+    let rounds = std::env::var("STORE_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    let rounds = rounds.unwrap_or(if long { 600 } else { 25 });
     let test = TestStore::new();
     let directory = test.directory.path();
     for (name, image) in [("a", image_of(3, 300_000)), ("b", image_of(2, 300_000))] {

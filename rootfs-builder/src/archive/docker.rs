@@ -61,8 +61,8 @@ fn image<'a>(
     }
     let (mut names, mut warnings) = (Vec::new(), Vec::new());
     for name in entry.repo_tags.unwrap_or_default() {
-        match name.parse() {
-            Ok(name) => names.push(name),
+        match name.parse::<Reference>() {
+            Ok(name) => names.extend(name.without_digest()),
             Err(error) => warnings.push(format!("its name there is not used: {error}")),
         }
     }

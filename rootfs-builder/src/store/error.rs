@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::{self, Digest};
 use crate::image::ImageId;
+use crate::reference::Reference;
 use crate::{archive, erofs, layer, reference};
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -40,6 +41,8 @@ pub enum Error {
     Metadata { image: ImageId, source: erofs::Error },
     #[error("{} images were found, so --name cannot say which is meant; load without it", .0)]
     SeveralImages(usize),
+    #[error("‘{0}’ has a digest, which an image has anyway; give it a name with a tag")]
+    DigestInName(Reference),
     #[error("no such image: {0}")]
     NotFound(String),
     #[error("‘{0}’ is the beginning of several image ids; give more digits")]

@@ -140,7 +140,7 @@ impl Store {
     /// Finds an image by name (the same as Docker would find: `busybox` is `docker.io/library/busybox:latest`),
     /// by id or by the beginning of an id.
     pub fn resolve(&self, name: &str) -> Result<Image> {
-        let id = find(&Names::read(self)?.all(self), name)?.id;
+        let id = find(&Names::read(self)?.all(self), name)?.0.id;
         let directory = self.image_directory(&id);
         let path = directory.join("image.json");
         let gone = || Error::NotFound(name.to_owned());
@@ -183,25 +183,32 @@ fn parse_record(path: &std::path::Path, bytes: &[u8]) -> Result<Record> {
     }
 }
 
+/// What an image was found by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Name,
+    Id,
+}
+
 /// The order is Docker's: a whole id, then a name, then the beginning of an id.
-pub(super) fn find<'a>(images: &'a [Named], wanted: &str) -> Result<&'a Named> {
+pub(super) fn find<'a>(images: &'a [Named], wanted: &str) -> Result<(&'a Named, By)> {
     let hex = wanted.strip_prefix("sha256:").unwrap_or(wanted);
     if let Ok(digest) = Digest::from_hex(hex) {
         let found = images.iter().find(|image| image.id.0 == digest);
-        return found.ok_or_else(|| Error::NotFound(wanted.to_owned()));
+        return found.map(|found| (found, By::Id)).ok_or_else(|| Error::NotFound(wanted.to_owned()));
     }
     let reference = wanted.parse::<Reference>();
     if let Ok(reference) = &reference
         && let Some(found) = images.iter().find(|image| is_called(image, reference))
     {
-        return Ok(found);
+        return Ok((found, By::Name));
     }
     let is_hex = hex.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
     let starts = |image: &&Named| is_hex && !hex.is_empty() && image.id.0.hex().starts_with(hex);
     let mut matching = images.iter().filter(starts);
     match matching.next() {
         Some(found) if matching.any(|other| other.id != found.id) => Err(Error::Ambiguous(wanted.to_owned())),
-        Some(found) => Ok(found),
+        Some(found) => Ok((found, By::Id)),
         // Not a name at all: say what is wrong with it.
         None => Err(reference.err().map_or_else(|| Error::NotFound(wanted.to_owned()), Error::Reference)),
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::Result;
 use super::ingest::{Request, ingest};
-use super::load::{Loaded, add_image};
+use super::load::{Loaded, add_image, check_name};
 use super::manifest::manifest_of;
 use super::{Store, layers};
 use crate::digest::Digest;
@@ -39,6 +39,7 @@ impl Store {
         config: ImportConfig,
         progress: &dyn Progress,
     ) -> Result<Loaded> {
+        check_name(Some(name))?;
         self.adding(|session| {
             let layer_name = LayerName { index: 0, label: name.to_string() };
             progress.layer_started(&layer_name, None);

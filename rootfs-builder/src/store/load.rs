@@ -55,6 +55,7 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Vec<Loaded>> {
         let limits = &self.limits.archive;
+        check_name(name)?;
         self.adding(|session| match source {
             LoadSource::Directory(path) => {
                 let layout = Layout::open(&path, limits)?;
@@ -68,6 +69,14 @@ impl Store {
     }
 }
 
+/// Digests are not given but had.
+pub fn check_name(name: Option<&Reference>) -> Result<()> {
+    match name {
+        Some(name) if name.digest().is_some() => Err(Error::DigestInName(name.clone())),
+        _ => Ok(()),
+    }
+}
+
 pub fn check_single(found: usize, name: Option<&Reference>) -> Result<()> {
     match name {
         Some(_) if found > 1 => Err(Error::SeveralImages(found)),
@@ -75,7 +84,10 @@ pub fn check_single(found: usize, name: Option<&Reference>) -> Result<()> {
     }
 }
 
-/// Several layers at once, one for each processor: one alone does not keep two busy.
+/// Layers read at once. Each takes about one and a half processors and 4 MiB of buffers.
+const MOST_AT_ONCE: usize = 6;
+
+/// Several layers at once: one alone does not keep two processors busy.
 fn load_from_layout(
     session: &Session,
     layout: &Layout,
@@ -102,7 +114,8 @@ fn load_from_layout(
             }
         }
     };
-    let workers = thread::available_parallelism().map_or(1, NonZero::get).min(image.layers.len());
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = processors.min(MOST_AT_ONCE).min(image.layers.len());
     thread::scope(|scope| {
         for _ in 1..workers {
             scope.spawn(work);

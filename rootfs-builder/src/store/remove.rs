@@ -5,10 +5,9 @@ use std::io;
 
 use super::Store;
 use super::error::{At, Error, Result};
-use super::images::find;
+use super::images::{By, find};
 use super::names::{Named, Withdrawal, withdraw};
 use super::session::Session;
-use crate::digest::Digest;
 use crate::image::ImageId;
 use crate::reference::Reference;
 
@@ -37,15 +36,14 @@ impl Store {
 }
 
 fn choose(store: &Store, images: &[Named], wanted: &str, force: bool) -> Result<(Removed, Withdrawal)> {
-    let found = find(images, wanted)?;
+    let (found, by) = find(images, wanted)?;
     let names: Vec<&Reference> = images
         .iter()
         .filter(|image| image.id == found.id)
         .filter_map(|image| image.reference.as_ref())
         .collect();
-    let by_id = is_id(wanted, found);
 
-    if let (false, Some(reference)) = (by_id, &found.reference)
+    if let (By::Name, Some(reference)) = (by, &found.reference)
         && images.iter().filter(|image| image.id == found.id).count() > 1
     {
         let removed = Removed { untagged: vec![reference.clone()], deleted: None };
@@ -58,16 +56,6 @@ fn choose(store: &Store, images: &[Named], wanted: &str, force: bool) -> Result<
     check_unused(store, &found.id, wanted)?;
     let removed = Removed { untagged: names.into_iter().cloned().collect(), deleted: Some(found.id) };
     Ok((removed, Withdrawal::Image(found.id)))
-}
-
-/// Whether `found` was found by its id and not by its name.
-fn is_id(wanted: &str, found: &Named) -> bool {
-    let hex = wanted.strip_prefix("sha256:").unwrap_or(wanted);
-    let by_name = wanted.parse::<Reference>().is_ok_and(|reference| match &found.reference {
-        Some(name) => (name.registry(), name.repository()) == (reference.registry(), reference.repository()),
-        None => false,
-    });
-    Digest::from_hex(hex).is_ok() || (!by_name && found.id.0.hex().starts_with(hex))
 }
 
 fn check_unused(store: &Store, id: &ImageId, name: &str) -> Result<()> {
