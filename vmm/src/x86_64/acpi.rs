@@ -146,3 +146,47 @@ fn virtio(index: usize) -> Vec<u8> {
         )],
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Firmware, MAX_VCPUS};
+
+    fn number(bytes: &[u8], at: usize) -> usize {
+        u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
+    }
+
+    /// The table at guest-physical `address`, whose checksum must hold.
+    fn table(block: &[u8], address: usize) -> &[u8] {
+        let at = address - layout::ACPI_START as usize;
+        let table = &block[at..at + number(block, at + 4)];
+        assert_eq!(table.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
+        table
+    }
+
+    #[test]
+    fn the_largest_machine_is_described_within_the_bios_area() {
+        let spec = MachineSpec {
+            vcpus: MAX_VCPUS,
+            memory: 2 << 20,
+            kernel: Default::default(),
+            initramfs: vec![],
+            cmdline: String::new(),
+            firmware: Firmware::Acpi,
+            pmem: vec![crate::PmemSpec { parts: vec![] }; layout::MAX_DEVICES - 1],
+            blocks: vec![],
+            vsock: None,
+            rng: true,
+        };
+        let block = tables(&spec);
+        assert!(layout::ACPI_START + (block.len() as u64) < layout::BIOS_ENTRY);
+        assert_eq!(&block[..8], b"RSD PTR ");
+        assert_eq!(block[..20].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
+        let xsdt = table(&block, number(&block, 24));
+        let [fadt, madt] = [36, 44].map(|entry| table(&block, number(xsdt, entry)));
+        assert_eq!((&xsdt[..4], &fadt[..4], &madt[..4]), (&b"XSDT"[..], &b"FACP"[..], &b"APIC"[..]));
+        let dsdt = table(&block, number(fadt, 140));
+        assert_eq!(dsdt.windows(8).filter(|name| name == b"LNRO0005").count(), layout::MAX_DEVICES);
+        assert_eq!(madt.len(), 44 + usize::from(MAX_VCPUS) * 8 + 12);
+    }
+}
