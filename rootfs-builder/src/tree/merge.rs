@@ -54,7 +54,8 @@ struct Merge<'a> {
     tree: &'a mut Tree,
     layer: u16,
     table: &'a Table,
-    /// The directory that was looked up last, and its node unless that can have changed since.
+    /// The directory of the entry before and its node: what an entry removes is below its directory, so that
+    /// stays where it is.
     directory: Vec<u8>,
     node: Option<Node>,
 }
@@ -68,32 +69,42 @@ impl Merge<'_> {
         let table = self.table;
         let mut records = table.records();
         loop {
-            match records.advance() {
-                Ok(Some(Record { path, body: table::Body::Whiteout, .. })) => self.whiteout(path),
-                Ok(Some(Record { path, body: table::Body::Opaque, .. })) => self.opaque(path),
-                Ok(Some(_)) => {}
+            let Record { path, body, .. } = match records.advance() {
+                Ok(Some(record)) => record,
                 Ok(None) => return Ok(()),
                 Err(damage) => return Err(self.error(b"", damage.into())),
-            }
+            };
+            let hidden = match body {
+                table::Body::Whiteout => self.whiteout(path),
+                table::Body::Opaque => self.opaque(path),
+                _ => Ok(()),
+            };
+            hidden.map_err(|problem| self.error(path, problem))?;
         }
     }
 
     /// What does not exist needs no hiding.
-    fn whiteout(&mut self, path: &[u8]) {
+    fn whiteout(&mut self, path: &[u8]) -> Result<(), Problem> {
         let (directory, name) = split(path);
-        if let Some(node) = self.existing(directory).and_then(|node| self.tree.child(node, name)) {
+        if let Some(node) = self.existing(directory)?.and_then(|node| self.tree.child(node, name)) {
             self.tree.remove(node);
         }
+        Ok(())
     }
 
-    fn opaque(&mut self, directory: &[u8]) {
-        if let Some(node) = self.existing(directory) {
+    fn opaque(&mut self, directory: &[u8]) -> Result<(), Problem> {
+        if let Some(node) = self.existing(directory)? {
             self.tree.remove_children(node);
         }
+        Ok(())
     }
 
-    fn existing(&self, directory: &[u8]) -> Option<Node> {
-        self.tree.resolve(directory).ok().filter(|found| found.missing.is_empty()).map(|found| found.node)
+    fn existing(&self, directory: &[u8]) -> Result<Option<Node>, Problem> {
+        match self.tree.resolve(directory) {
+            Ok(found) if found.missing.is_empty() => Ok(Some(found.node)),
+            Ok(_) | Err(Obstacle::NoDirectory(_)) => Ok(None),
+            Err(Obstacle::Loop) => Err(Problem::Loop),
+        }
     }
 
     fn entries(&mut self) -> Result<(), Error> {
@@ -124,7 +135,6 @@ impl Merge<'_> {
         }
         if let Some(node) = existing {
             self.tree.remove(node);
-            self.node = None;
         }
         let inode = match record.body {
             table::Body::HardLink { target } => self.target(target)?,
@@ -173,7 +183,7 @@ impl Merge<'_> {
     /// The inode that a hard link names.
     fn target(&mut self, target: &[u8]) -> Result<u32, Problem> {
         let (directory, name) = split(target);
-        let node = self.existing(directory).and_then(|node| match name {
+        let node = self.existing(directory)?.and_then(|node| match name {
             b"" => Some(node),
             name => self.tree.child(node, name),
         });
