@@ -73,6 +73,15 @@ fuzz_target!(|input: Input| {
     }
 });
 
+/// Often around the disk's end.
+fn place(sector: u16) -> u16 {
+    match sector % 4 {
+        0 => sector,
+        1 => (sector / 4) % (LENGTH / 512) as u16,
+        _ => (LENGTH / 512) as u16 + 4 - (sector / 4) % 16,
+    }
+}
+
 fn carry_out(session: &mut Session, layout: &Layout, request: &Request, model: &mut [u8], writable: bool) {
     let sector_bytes = |sector: u16, length: usize| {
         let start = usize::from(sector) * 512;
@@ -80,6 +89,7 @@ fn carry_out(session: &mut Session, layout: &Layout, request: &Request, model: &
     };
     match *request {
         Request::Read { sector, sectors, extra } => {
+            let sector = place(sector);
             let length = usize::from(sectors) * 512 + usize::from(extra);
             let answer = session.request(0, layout, &header(0, sector.into(), &[]), length + 1);
             if let (Some((used, bytes)), true) = (answer, writable) {
@@ -92,6 +102,7 @@ fn carry_out(session: &mut Session, layout: &Layout, request: &Request, model: &
             }
         }
         Request::Write { sector, sectors, fill, extra } => {
+            let sector = place(sector);
             let data = vec![fill; usize::from(sectors) * 512 + usize::from(extra)];
             let answer = session.request(0, layout, &header(1, sector.into(), &data), 1);
             match answer {
@@ -108,6 +119,8 @@ fn carry_out(session: &mut Session, layout: &Layout, request: &Request, model: &
         Request::Flush => drop(session.request(0, layout, &header(4, 0, &[]), 1)),
         Request::Id { room } => drop(session.request(0, layout, &header(8, 0, &[]), room.into())),
         Request::Erase { zero, sector, sectors, flags } => {
+            let (sector, sectors) = (place(sector), if flags & 0x80 == 0 { sectors % 16 } else { sectors });
+            let flags = flags & 0x7f;
             let mut range = u64::from(sector).to_le_bytes().to_vec();
             range.extend(u32::from(sectors).to_le_bytes());
             range.extend(u32::from(flags).to_le_bytes());

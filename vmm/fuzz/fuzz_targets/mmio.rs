@@ -34,7 +34,15 @@ enum Step {
     },
     /// The next step of a driver that comes up as it should.
     Advance,
+    /// A status with these bits, whether or not it is its time.
+    Status(u8),
     Features(u64),
+    /// VERSION_1 and others that are offered, or not.
+    LikelyFeatures {
+        version_1: bool,
+        offered: u8,
+        other: Option<u8>,
+    },
     Queue {
         size: u16,
         addresses: [u32; 3],
@@ -91,6 +99,11 @@ fn take(step: &Step, window: &mut MmioTransport, driver: &mut MockDriver) {
             11 => set(window, STATUS, 15),
             _ => set(window, STATUS, 0),
         },
+        Step::Status(bits) => set(window, STATUS, u32::from(bits) & 0xcf),
+        Step::LikelyFeatures { version_1, offered, other } => {
+            let other = other.map_or(0, |bit| 1 << (bit % 64));
+            features(window, u64::from(version_1) << 32 | u64::from(offered & 3) << 28 | other);
+        }
         Step::Features(bits) => features(window, bits),
         Step::Queue { size, addresses, high } => {
             let [a, b, c] = addresses.map(|low| u64::from(low) | u64::from(high) << 32);

@@ -31,19 +31,63 @@ struct Input {
 
 #[derive(Arbitrary, Debug)]
 enum Step {
-    Connect { port: u8 },
-    Greet { line: Vec<u8> },
-    ClientWrite { client: u8, length: u16 },
-    ClientRead { client: u8, length: u16 },
-    ClientEnds { client: u8, how: u8 },
-    GiveBuffers { count: u8, length: Option<u16> },
+    /// All that it takes to open a connection.
+    Open {
+        port: u8,
+    },
+    /// More bytes than a socket holds, and nearly as many as there is credit for.
+    Flood {
+        client: u8,
+    },
+    Connect {
+        port: u8,
+    },
+    Greet {
+        line: Vec<u8>,
+    },
+    ClientWrite {
+        client: u8,
+        length: u16,
+    },
+    ClientRead {
+        client: u8,
+        length: u16,
+    },
+    ClientEnds {
+        client: u8,
+        how: u8,
+    },
+    GiveBuffers {
+        count: u8,
+        length: Option<u16>,
+    },
     Take,
-    Accept { client: u8 },
-    Send { client: u8, length: u16, layout: Layout },
-    Credit { client: u8 },
-    Packet { client: u8, operation: u8, flags: u8, layout: Layout },
-    Raw { header: [u8; 44], payload: Vec<u8>, layout: Layout },
-    Memory { address: u16, bytes: [u8; 8] },
+    Accept {
+        client: u8,
+    },
+    Send {
+        client: u8,
+        length: u16,
+        layout: Layout,
+    },
+    Credit {
+        client: u8,
+    },
+    Packet {
+        client: u8,
+        operation: u8,
+        flags: u8,
+        layout: Layout,
+    },
+    Raw {
+        header: [u8; 44],
+        payload: Vec<u8>,
+        layout: Layout,
+    },
+    Memory {
+        address: u16,
+        bytes: [u8; 8],
+    },
     Drain,
     Restart,
 }
@@ -103,11 +147,32 @@ fuzz_target!(|input: Input| {
         world.take(step);
         world.session.device.events_ready();
     }
+    for client in 0..CLIENTS as u8 {
+        for _ in 0..8 {
+            world.client_read(client, u16::MAX);
+            world.session.device.events_ready();
+        }
+    }
 });
 
 impl World<'_> {
     fn take(&mut self, step: &Step) {
         match step {
+            Step::Open { port } => {
+                self.connect(format!("CONNECT {port}\n").as_bytes());
+                self.give_buffers(8, None);
+                for _ in 0..3 {
+                    self.session.device.events_ready();
+                }
+                self.take_packets();
+                let newest = self.ports.len().saturating_sub(1) as u8;
+                self.send(newest, Operation::Response, 0, 0, &Layout::default());
+            }
+            Step::Flood { client } => {
+                for _ in 0..4 {
+                    self.send(*client, Operation::Data, 0, 55_000, &Layout::default());
+                }
+            }
             Step::Connect { port } => self.connect(format!("CONNECT {port}\n").as_bytes()),
             Step::Greet { line } => self.connect(line),
             Step::ClientWrite { client, length } => self.client_write(*client, *length),
