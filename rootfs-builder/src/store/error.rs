@@ -11,7 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What can go wrong in the store. Each message is one line: what, where, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no space left on the file system of {}; nothing was added, so free some and repeat", .0.display())]
+    #[error("no space left on the file system of {}; the store is intact, so free some and repeat", .0.display())]
     Full(PathBuf),
     #[error("{doing} {}: {source}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
