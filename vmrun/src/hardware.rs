@@ -23,6 +23,16 @@ pub fn virtualization() -> Option<Virtualization> {
     None
 }
 
+/// Whether this processor is QEMU's own emulation (TCG), as on the machine of `vmrun emulate`.
+pub fn is_emulated() -> bool {
+    // Leaf 1, ECX bit 31: there is a hypervisor, whose name is in leaf 4000_0000h (KVM's cpuid.rst).
+    if __cpuid(1).ecx & 1 << 31 == 0 {
+        return false;
+    }
+    let name = __cpuid(0x4000_0000);
+    [name.ebx, name.ecx, name.edx].map(u32::to_le_bytes).concat() == b"TCGTCGTCGTCG"
+}
+
 /// How many processors this process may use.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

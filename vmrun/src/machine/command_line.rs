@@ -27,11 +27,22 @@ const FAST: &[&str] = &[
     "initcall_blacklist=ftrace_check_for_weak_functions",
 ];
 
-/// The words of the command line, the user's own last, so that they win.
-pub fn command_line(live: bool, stock: bool, user: &[String]) -> String {
+/// QEMU 7.2 emulates CMPXCHG16B with flags that are garbage (VM and all) until the next instruction
+/// that sets them. Where an interrupt comes before that, a kernel that branches at once, as newer slab
+/// allocators do, dies. So the kernel does without (feature 4*32+13); programs still see it, for
+/// some C libraries want it.
+const WITHOUT_CMPXCHG16B: &[&str] = &["clearcpuid=141"];
+
+/// The last version that sets the flags anew before it branches.
+const LAST_UNHURT: (u32, u32) = (6, 1);
+
+/// The words of the command line, the user's own last, so that they win. `version` is the kernel's,
+/// `emulated` says that the processor is QEMU's emulation.
+pub fn command_line(live: bool, stock: bool, version: &str, emulated: bool, user: &[String]) -> String {
     let fast = if stock { &[] } else { FAST };
+    let emulated = if emulated && release(version) > LAST_UNHURT { WITHOUT_CMPXCHG16B } else { &[] };
     let console = if live { LIVE } else { QUIET };
-    let words: Vec<&str> = [console, ALWAYS, fast]
+    let words: Vec<&str> = [console, ALWAYS, fast, emulated]
         .into_iter()
         .flatten()
         .copied()
@@ -40,19 +51,37 @@ pub fn command_line(live: bool, stock: bool, user: &[String]) -> String {
     words.join(" ")
 }
 
+/// The first two numbers of a version such as `6.12.95-cloud-amd64`.
+fn release(version: &str) -> (u32, u32) {
+    let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_users_words_come_last_and_stock_skips_nothing() {
-        let line = command_line(false, false, &["a=1".into(), "b".into()]);
+        let line =
+            command_line(false, false, "6.12.95+deb12-cloud-amd64", false, &["a=1".into(), "b".into()]);
         assert!(
             line.ends_with(" a=1 b") && line.contains("cryptomgr.notests") && line.starts_with("loglevel=1 ")
         );
-        let line = command_line(true, true, &[]);
+        let line = command_line(true, true, "6.12.95+deb12-cloud-amd64", true, &[]);
         assert!(
-            !line.contains("notests") && !line.starts_with("loglevel=1 ") && line.contains("ignore_loglevel")
+            line.ends_with(" clearcpuid=141")
+                && !line.contains("notests")
+                && !line.starts_with("loglevel=1 ")
+                && line.contains("ignore_loglevel")
         );
+    }
+
+    #[test]
+    fn only_newer_kernels_go_without_an_instruction_when_they_are_emulated() {
+        assert!(!command_line(false, false, "6.1.0-56-cloud-amd64", true, &[]).contains("clearcpuid"));
+        assert!(command_line(false, false, "6.5", true, &[]).contains("clearcpuid"));
+        assert!(command_line(false, false, "7.0-rc1", true, &[]).contains("clearcpuid"));
+        assert!(!command_line(false, false, "7.0-rc1", false, &[]).contains("clearcpuid"));
     }
 }

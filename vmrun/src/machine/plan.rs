@@ -13,6 +13,7 @@ use vmm::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, PmemSpec, V
 use super::command_line::command_line;
 use super::record::{Description, MachineId, Record, fill_random};
 use crate::arguments::{RootfsChoice, RunArguments};
+use crate::hardware;
 use crate::home;
 
 /// Memory is given to guests in pieces of this size, in bytes.
@@ -90,7 +91,13 @@ pub fn plan(
         memory,
         kernel: kernel.vmlinux.clone(),
         initramfs: initramfs(modules, &config)?,
-        cmdline: command_line(run.console, run.stock_boot, &run.kernel_arg),
+        cmdline: command_line(
+            run.console,
+            run.stock_boot,
+            &kernel.version,
+            hardware::is_emulated(),
+            &run.kernel_arg,
+        ),
         firmware,
         pmem,
         blocks,
