@@ -168,5 +168,7 @@ impl VirtioDevice for VsockDevice {
 }
 
 #[cfg(test)]
+mod mock_guest;
+#[cfg(test)]
 #[path = "vsock_test.rs"]
 mod tests;
