@@ -81,10 +81,9 @@ fn read_arguments() -> Result<(MachineSpec, bool), Box<dyn Error>> {
             _ => return Err(format!("unknown option {option}").into()),
         }
     }
-    spec.cmdline = vmm::cmdline::base_cmdline(spec.firmware);
-    if let Some(extra) = extra {
-        spec.cmdline = format!("{} {extra}", spec.cmdline);
-    }
+    let platform = vmm::cmdline::platform_options(spec.firmware).join(" ");
+    let extra = extra.unwrap_or_default();
+    spec.cmdline = format!("loglevel=1 console=ttyS0 panic=-1 panic_print=0x20 {platform} {extra}");
     Ok((spec, quiet))
 }
 

@@ -3,6 +3,9 @@
 //! What is said here by default, and why, is told in docs/kernels.md; `--stock-boot` leaves out
 //! everything that skips work the kernel would do by itself.
 
+use vmm::Firmware;
+use vmm::cmdline::platform_options;
+
 /// Needed whatever the user wants: a console for what a dying kernel has to say, from its first
 /// moments on (`earlycon`, which unlike `earlyprintk` says nothing of itself), an end instead of a
 /// hang after a panic, and the whole log printed by it.
@@ -22,7 +25,6 @@ const FAST: &[&str] = &[
     "tsc=reliable",
     "8250.nr_uarts=1",
     "random.trust_cpu=on",
-    "pci=off",
     // Looks up every traceable function to hide those that were linked out: 150 of 810 "ms".
     "initcall_blacklist=ftrace_check_for_weak_functions",
 ];
@@ -36,13 +38,27 @@ const WITHOUT_CMPXCHG16B: &[&str] = &["clearcpuid=141"];
 /// The last version that sets the flags anew before it branches.
 const LAST_UNHURT: (u32, u32) = (6, 1);
 
-/// The words of the command line, the user's own last, so that they win. `version` is the kernel's,
-/// `emulated` says that the processor is QEMU's emulation.
-pub fn command_line(live: bool, stock: bool, version: &str, emulated: bool, user: &[String]) -> String {
+/// What the command line depends on beside the user's own words.
+#[derive(Debug, Clone, Copy)]
+pub struct Boot<'a> {
+    pub firmware: Firmware,
+    /// The kernel's version.
+    pub version: &'a str,
+    /// The processor is QEMU's emulation.
+    pub emulated: bool,
+    /// Messages are shown while the machine runs.
+    pub live: bool,
+    /// The kernel starts as its distribution starts it.
+    pub stock: bool,
+}
+
+/// The words of the command line, the user's own last, so that they win.
+pub fn command_line(boot: Boot<'_>, user: &[String]) -> String {
+    let Boot { firmware, version, emulated, live, stock } = boot;
     let fast = if stock { &[] } else { FAST };
     let emulated = if emulated && release(version) > LAST_UNHURT { WITHOUT_CMPXCHG16B } else { &[] };
     let console = if live { LIVE } else { QUIET };
-    let words: Vec<&str> = [console, ALWAYS, fast, emulated]
+    let words: Vec<&str> = [console, ALWAYS, platform_options(firmware), fast, emulated]
         .into_iter()
         .flatten()
         .copied()
@@ -61,27 +77,37 @@ fn release(version: &str) -> (u32, u32) {
 mod tests {
     use super::*;
 
+    const BOOT: Boot<'_> = Boot {
+        firmware: Firmware::Acpi,
+        version: "6.12.95-amd64",
+        emulated: false,
+        live: false,
+        stock: false,
+    };
+
     #[test]
     fn the_users_words_come_last_and_stock_skips_nothing() {
-        let line =
-            command_line(false, false, "6.12.95+deb12-cloud-amd64", false, &["a=1".into(), "b".into()]);
-        assert!(
-            line.ends_with(" a=1 b") && line.contains("cryptomgr.notests") && line.starts_with("loglevel=1 ")
-        );
-        let line = command_line(true, true, "6.12.95+deb12-cloud-amd64", true, &[]);
-        assert!(
-            line.ends_with(" clearcpuid=141")
-                && !line.contains("notests")
-                && !line.starts_with("loglevel=1 ")
-                && line.contains("ignore_loglevel")
-        );
+        let line = command_line(BOOT, &["a=1".into(), "b".into()]);
+        assert!(line.starts_with("loglevel=1 ") && line.contains("notests") && line.ends_with(" a=1 b"));
+        let line = command_line(Boot { live: true, stock: true, ..BOOT }, &[]);
+        assert!(line.starts_with("ignore_loglevel ") && !line.contains("notests"));
+    }
+
+    #[test]
+    fn a_kernel_is_told_of_acpi_or_not_to_look_for_it() {
+        assert!(command_line(BOOT, &[]).contains(" reboot=a"));
+        let line = command_line(Boot { firmware: Firmware::CommandLine, ..BOOT }, &[]);
+        assert!(line.contains(" acpi=off") && !line.contains("reboot=a"));
     }
 
     #[test]
     fn only_newer_kernels_go_without_an_instruction_when_they_are_emulated() {
-        assert!(!command_line(false, false, "6.1.0-56-cloud-amd64", true, &[]).contains("clearcpuid"));
-        assert!(command_line(false, false, "6.5", true, &[]).contains("clearcpuid"));
-        assert!(command_line(false, false, "7.0-rc1", true, &[]).contains("clearcpuid"));
-        assert!(!command_line(false, false, "7.0-rc1", false, &[]).contains("clearcpuid"));
+        let goes_without = |version, emulated| {
+            command_line(Boot { version, emulated, ..BOOT }, &[]).ends_with(" clearcpuid=141")
+        };
+        assert!(!goes_without("6.1.0-56-cloud-amd64", true));
+        assert!(goes_without("6.5", true));
+        assert!(goes_without("7.0-rc1", true));
+        assert!(!goes_without("7.0-rc1", false));
     }
 }

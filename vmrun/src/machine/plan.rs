@@ -10,7 +10,7 @@ use kernels::{Feature, Kernel, Signatures, cpio};
 use rootfs_builder::store::{Disk, Image};
 use vmm::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, PmemSpec, VsockSpec};
 
-use super::command_line::command_line;
+use super::command_line::{Boot, command_line};
 use super::record::{Description, MachineId, Record, fill_random};
 use crate::arguments::{RootfsChoice, RunArguments};
 use crate::hardware;
@@ -86,18 +86,19 @@ pub fn plan(
         seed,
         process,
     };
+    let boot = Boot {
+        firmware,
+        version: &kernel.version,
+        emulated: hardware::is_emulated(),
+        live: run.console,
+        stock: run.stock_boot,
+    };
     let spec = MachineSpec {
         vcpus: run.cpus,
         memory,
         kernel: kernel.vmlinux.clone(),
         initramfs: initramfs(modules, &config)?,
-        cmdline: command_line(
-            run.console,
-            run.stock_boot,
-            &kernel.version,
-            hardware::is_emulated(),
-            &run.kernel_arg,
-        ),
+        cmdline: command_line(boot, &run.kernel_arg),
         firmware,
         pmem,
         blocks,
