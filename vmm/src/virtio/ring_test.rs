@@ -108,3 +108,17 @@ fn a_head_outside_of_the_table_breaks_the_ring() {
     assert!(driver.interrupt.reset_needed());
     assert!(driver.queues[0].take_used().is_none());
 }
+
+#[test]
+fn indices_wrap_around() {
+    let (mut driver, mut ring) = ring(true);
+    let buffer = driver.writable(3);
+    for _ in 0..70_000 {
+        let head = driver.queues[0].add(&[buffer]);
+        assert_eq!(ring.pop(&driver.memory).unwrap().head, head);
+        ring.put_back();
+        assert_eq!(serve(&mut ring, &driver), 1);
+        assert_eq!(driver.queues[0].take_used(), Some((u32::from(head), 3)));
+        assert_eq!(driver.interrupt.irqfd().read().unwrap(), 1);
+    }
+}
