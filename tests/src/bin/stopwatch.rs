@@ -1,6 +1,6 @@
 //! Measures a start: `stopwatch EXPECTED COMMAND…` prints how long it took from the command's exec
 //! to the first byte of its output and to its end, in milliseconds of the clock of the machine it
-//! runs on. The output must be EXPECTED.
+//! runs on. The first line of the output must be EXPECTED.
 
 use std::error::Error;
 use std::io::Read;
@@ -38,8 +38,8 @@ fn measure(expected: &str, command: &mut Command) -> Result<(f64, f64), Box<dyn 
     let status = child.wait()?;
     let exit = elapsed();
     let output = String::from_utf8_lossy(&output);
-    if output.trim() != expected || !status.success() {
-        return Err(format!("ended with {status} after {:?}", output.trim()).into());
+    if output.lines().next() != Some(expected) || !status.success() {
+        return Err(format!("ended with {status} after {output:?}").into());
     }
     Ok((first, exit))
 }

@@ -43,7 +43,7 @@ fn damaged_archives_change_nothing() {
         fs::read(&file).unwrap()
     };
     let (before, disk) = (listed(), rootfs());
-    load(b"").is_refused(&["standard input"]);
+    load(b"").is_refused(&["empty"]);
     load(b"no archive\n").is_refused(&[]);
     load(&vec![0; 1 << 20]).is_refused(&[]);
     for length in [600, 5_000, whole.len() / 2, whole.len() * 9 / 10] {
