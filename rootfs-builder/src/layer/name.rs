@@ -12,21 +12,25 @@ pub struct Name<'a>(pub &'a [u8]);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Bytes that are shown of a name, escapes among them.
         const SHOWN: usize = 200;
-        let shown = &self.0[..self.0.len().min(SHOWN)];
-        for chunk in shown.utf8_chunks() {
+        let mut shown = String::new();
+        for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
                 match character.is_control() {
-                    true => write!(formatter, "{}", character.escape_default())?,
-                    false => write!(formatter, "{character}")?,
+                    true => shown.extend(character.escape_default()),
+                    false => shown.push(character),
+                }
+                if shown.len() > SHOWN {
+                    return write!(formatter, "{shown}…");
                 }
             }
-            write!(formatter, "{}", chunk.invalid().escape_ascii())?;
+            shown.extend(chunk.invalid().escape_ascii().map(char::from));
+            if shown.len() > SHOWN {
+                return write!(formatter, "{shown}…");
+            }
         }
-        if shown.len() < self.0.len() {
-            write!(formatter, "…")?;
-        }
-        Ok(())
+        formatter.write_str(&shown)
     }
 }
 
@@ -141,5 +145,8 @@ mod tests {
     #[test]
     fn names_are_shown_in_one_line() {
         assert_eq!(Name(b"a\nb\xff\xc3\xa9").to_string(), "a\\nb\\xffé");
+        for byte in [b'a', 0, b'\n', 0xff] {
+            assert!(Name(&[byte; 5000]).to_string().len() < 220);
+        }
     }
 }
