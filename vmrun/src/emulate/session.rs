@@ -43,6 +43,8 @@ enum Happening {
 pub struct Session {
     qemu: Qemu,
     control: UnixStream,
+    /// Open to the end: when it is closed, QEMU drops what the machine has not taken yet.
+    _input: UnixStream,
     happenings: Receiver<Happening>,
     outputs: Vec<Output>,
     terminal: bool,
@@ -61,23 +63,23 @@ impl Session {
         read_messages(sockets.control.try_clone()?, happen.clone());
         read_serial(sockets.serial, happen.clone());
         let unread = move || drop(happen.send(Happening::Unread));
-        let (outputs, raw_mode, terminal) = match sockets.streams {
+        let (input, outputs, raw_mode, terminal) = match sockets.streams {
             Streams::Terminal(port) => {
                 let raw_mode = RawMode::enter()?;
-                relay::start_input(port.try_clone()?);
-                (vec![Output::start(port, io::stdout(), unread)?], raw_mode, true)
+                (port.try_clone()?, vec![Output::start(port, io::stdout(), unread)?], raw_mode, true)
             }
             Streams::Three { stdin, stdout, stderr } => {
-                relay::start_input(stdin);
                 let outputs = vec![
                     Output::start(stdout, io::stdout(), unread)?,
                     Output::start(stderr, io::stderr(), || ())?,
                 ];
-                (outputs, None, false)
+                (stdin, outputs, None, false)
             }
         };
+        relay::start_input(input.try_clone()?);
         Ok(Session {
             qemu,
+            _input: input,
             control: sockets.control,
             happenings,
             outputs,
