@@ -77,3 +77,21 @@ fn a_kernel_that_lacks_something_is_refused_with_its_name() {
     vmrun(["kernel", "rm", &name]).run().succeeds();
     outcome.is_refused(&["EROFS"]);
 }
+
+/// An older kernel than any that Debian still calls stable, and the next one. The older has EROFS
+/// without DAX.
+#[test]
+#[ignore = "for make test-long, which adds these kernels"]
+fn older_and_newer_distributions_kernels_do_all_of_it() {
+    for (kernel, version) in [("bullseye", "5.10."), ("trixie", "6.12.")] {
+        let seen = machine("debian")
+            .with(["-i", "--kernel", kernel, "--cpus", "2"])
+            .shell("echo release $(uname -r); echo online $(nproc); rm /usr/bin/perl; cat; exit 5")
+            .stdin("through\n")
+            .run()
+            .exits_with(5)
+            .says(&["through"]);
+        assert!(seen.value("release").starts_with(version));
+        assert_eq!(seen.value("online"), "2");
+    }
+}

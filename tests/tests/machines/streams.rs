@@ -1,6 +1,7 @@
 //! Standard input, output and error: separate, whole, in order.
 
 use std::io::Write;
+use std::time::Duration;
 
 use tests::machine;
 
@@ -21,7 +22,8 @@ fn noise(length: usize) -> Vec<u8> {
 #[test]
 fn a_hundred_megabytes_go_in_and_come_out() {
     let input = noise(100_000_000);
-    let seen = machine("busybox").with(["-i"]).command(["cat"]).stdin(input.clone()).run().succeeds();
+    let cat = machine("busybox").with(["-i"]).command(["cat"]).stdin(input.clone());
+    let seen = cat.patience(Duration::from_secs(600)).run().succeeds();
     assert_eq!(seen.stdout.len(), input.len());
     assert!(seen.stdout == input, "every byte in its place");
 }
