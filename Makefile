@@ -3,8 +3,8 @@
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 RELEASE := $(TARGET_DIR)/release
 VMRUN := $(RELEASE)/vmrun
-CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmrun
-export VMRUN VMRUN_CACHE = $(CACHE)
+export VMRUN
+export VMRUN_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vmrun
 
 .PHONY: run build test test-long bench fuzz lint man clean
 
