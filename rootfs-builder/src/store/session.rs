@@ -11,6 +11,7 @@
 //! the dead are removed by the next session.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -74,9 +75,12 @@ fn create_locked(tmp: &Path) -> Result<(PathBuf, File)> {
     loop {
         let directory =
             tempfile::Builder::new().prefix(PREFIX).tempdir_in(tmp).at("creating a directory in", tmp)?;
-        let lock = File::open(directory.path()).at("opening", directory.path())?;
+        // Until it is locked it looks abandoned, and somebody may remove it: before it is opened, or after.
+        let lock = match File::open(directory.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            lock => lock.at("opening", directory.path())?,
+        };
         lock.lock().at("locking", directory.path())?;
-        // Between its creation and the lock it looked abandoned, and somebody may have removed it.
         if directory.path().exists() {
             return Ok((directory.keep(), lock));
         }
