@@ -50,5 +50,6 @@ END {
     print "|---|---|---|---|"
     disk("digest", "`zcat LAYER \\| sha256sum`", "nothing is written")
     disk("load", "`vmrun load -i LAYOUT`", "all of it: blob, layer, metadata and names, synced")
-    disk("unpack", "`umoci unpack` and `mkfs.erofs`", "nothing is synced")
+    disk("unpack", "`umoci unpack` and `mkfs.erofs`", "all of it, nothing synced")
+    disk("unpack_in_memory", "the same, in memory (tmpfs)", "nothing")
 }
