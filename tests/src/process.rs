@@ -14,6 +14,8 @@ use crate::kernel_log;
 
 const STEP: Duration = Duration::from_millis(10);
 
+const PATIENCE_AFTER_END: Duration = Duration::from_secs(30);
+
 /// How much of a stream is shown when a test fails, in bytes.
 const SHOWN: usize = 4096;
 
@@ -140,9 +142,12 @@ impl Output {
         String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
     }
 
+    /// Waits for the stream's end, which comes with the process's own unless somebody else has it open.
     fn finish(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.join().unwrap();
+        let deadline = Instant::now() + PATIENCE_AFTER_END;
+        while self.reader.as_ref().is_some_and(|reader| !reader.is_finished()) {
+            assert!(Instant::now() < deadline, "a process that outlived vmrun holds its output open");
+            thread::sleep(STEP);
         }
     }
 

@@ -71,6 +71,24 @@ fn a_vmrun_that_is_killed_leaves_no_monitor() {
     is_gone(monitor);
 }
 
+/// Not even one whose guest is still booting and could not notice.
+#[test]
+fn a_vmrun_that_is_killed_early_leaves_no_monitor() {
+    let running = machine("busybox").command(["sleep", "1000"]).start();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let monitor = loop {
+        if let Some(monitor) = monitor_of(&running) {
+            break monitor;
+        }
+        assert!(Instant::now() < deadline, "vmrun has no monitor");
+        thread::sleep(Duration::from_millis(5));
+    };
+    thread::sleep(Duration::from_millis(300));
+    running.signal(Signal::KILL);
+    running.wait().exits_with(128 + 9);
+    is_gone(monitor);
+}
+
 #[test]
 fn a_monitor_that_is_killed_is_reported() {
     let mut running = machine("busybox").shell("echo up; sleep 1000").start();
