@@ -251,9 +251,9 @@ pub struct EmulateArguments {
     /// Memory of the emulated machine
     #[arg(short, long, value_name = "SIZE", default_value = "2g", value_parser = size::parse)]
     pub memory: u64,
-    /// Processors of the emulated machine [default: this host's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
-    pub cpus: Option<u8>,
+    /// Processors of the emulated machine; they take turns on one of this host's
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub cpus: u8,
     /// Let its clock count instructions, so that timings repeat (one processor, slower)
     #[arg(long)]
     pub icount: bool,

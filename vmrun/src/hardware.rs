@@ -32,8 +32,3 @@ pub fn is_emulated() -> bool {
     let name = __cpuid(0x4000_0000);
     [name.ebx, name.ecx, name.edx].map(u32::to_le_bytes).concat() == b"TCGTCGTCGTCG"
 }
-
-/// How many processors this process may use.
-pub fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}

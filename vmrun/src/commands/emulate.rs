@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 
 use crate::arguments::EmulateArguments;
 use crate::emulate::{self, EmulateOptions};
-use crate::hardware;
 use crate::home::Home;
 use crate::output::warn;
 
@@ -20,7 +19,7 @@ pub fn emulate(home: &Home, arguments: EmulateArguments) -> Result<u8> {
         home,
         &EmulateOptions {
             memory: arguments.memory,
-            cpus: if arguments.icount { 1 } else { arguments.cpus.unwrap_or(processors()) },
+            cpus: if arguments.icount { 1 } else { arguments.cpus },
             icount: arguments.icount,
             kernel: arguments.kernel,
             command: arguments.command,
@@ -36,9 +35,5 @@ pub fn run_again(home: &Home, memory: u64) -> Result<u8> {
     let own = env::current_exe().context("cannot find vmrun's own executable")?;
     let command: Vec<OsString> = [own.into_os_string()].into_iter().chain(env::args_os().skip(1)).collect();
     let memory = memory.saturating_add(OWN_MEMORY);
-    emulate::run(home, &EmulateOptions { memory, cpus: processors(), icount: false, kernel: None, command })
-}
-
-fn processors() -> u8 {
-    hardware::processors().clamp(1, 32) as u8
+    emulate::run(home, &EmulateOptions { memory, cpus: 1, icount: false, kernel: None, command })
 }

@@ -110,8 +110,9 @@ impl Drop for Qemu {
 
 /// The options for the board and its processors: those of `docs/emulation.md`.
 fn processor(machine: &Machine<'_>) -> Vec<String> {
-    let accelerator = if machine.icount { "tcg" } else { "tcg,thread=multi" };
-    let mut options = vec!["-M", "q35", "-accel", accelerator, "-cpu", "EPYC,+svm,+npt", "-smp"];
+    // One thread for all processors: with one each, QEMU's emulation of AMD-V now and then corrupts
+    // a machine, or the one that runs in it, in the middle of its start (seen with QEMU 7.2).
+    let mut options = vec!["-M", "q35", "-accel", "tcg,thread=single", "-cpu", "EPYC,+svm,+npt", "-smp"];
     let cpus = if machine.icount { 1 } else { machine.cpus }.to_string();
     options.push(&cpus);
     if machine.icount {
