@@ -35,7 +35,7 @@ fn damaged_archives_change_nothing() {
     let whole = fs::read(image_file("layered.oci.tar")).unwrap();
     let load = |bytes: &[u8]| vmrun(["load", "-i", "-"]).home(home.path()).stdin(bytes).run();
     vmrun(["load", "-i", "-", "--name", "whole"]).home(home.path()).stdin(whole.clone()).run().succeeds();
-    let listed = || vmrun(["images", "--no-trunc"]).home(home.path()).run().succeeds().text();
+    let listed = || vmrun(["images", "--format", "json"]).home(home.path()).run().succeeds().text();
     let rootfs = || {
         let file = home.path().join("exported");
         let words = ["rootfs".as_ref(), "whole".as_ref(), "-o".as_ref(), file.as_os_str()];

@@ -9,7 +9,8 @@ use tests::{Record, machine, monitor_of, recorded_machine};
 
 #[test]
 fn a_panic_is_reported_with_its_log() {
-    let outcome = recorded_machine("busybox").shell("echo before; sleep 1; echo c >/proc/sysrq-trigger").run();
+    let outcome =
+        recorded_machine("busybox").shell("echo before; sleep 1; echo c >/proc/sysrq-trigger").run();
     let outcome = outcome.exits_with(125).says(&["before"]);
     let outcome =
         outcome.complains(&["kernel panicked", "Kernel panic - not syncing: sysrq triggered crash"]);
