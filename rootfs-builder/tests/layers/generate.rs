@@ -117,7 +117,7 @@ fn target() -> impl Strategy<Value = Vec<u8>> {
         2 => path().prop_map(|path| [b"/", &path[..]].concat()),
         1 => path().prop_map(|path| [b"../../../", &path[..]].concat()),
         1 => Just(b"nowhere".to_vec()),
-        1 => Just(vec![b't'; 1500]),
+        1 => Just(vec![b't'; 250]),
     ]
 }
 
