@@ -131,7 +131,7 @@ impl KernelStore {
 
     /// Adds the one kernel that `sources` make up together: packages, a kernel image, a
     /// configuration, directories. Without a name it gets its version's. The first kernel becomes
-    /// the default one. Adding the same kernel again changes nothing.
+    /// the default one. Adding the same kernel again changes nothing else.
     pub fn add(
         &self,
         sources: &[impl AsRef<Path>],
@@ -236,20 +236,23 @@ impl KernelStore {
 
     fn publish(&self, staging: Staging, name: &str, description: Description) -> Result<Kernel, Error> {
         let lock = self.lock()?;
-        match self.get(name) {
-            Ok(known) if known.identity == description.identity => return Ok(known),
+        let kernel = match self.get(name) {
+            Ok(known) if known.identity == description.identity => known,
             Ok(_) => return Err(Error::Exists(name.into())),
-            Err(Error::NotFound(_)) => {}
+            Err(Error::NotFound(_)) => {
+                let directory = self.directory.join(name);
+                staging
+                    .publish(&lock, &directory)
+                    .map_err(|cause| Error::Write { path: directory.clone(), cause })?;
+                Kernel::new(name, directory, description)
+            }
             Err(other) => return Err(other),
-        }
-        let directory = self.directory.join(name);
-        staging
-            .publish(&lock, &directory)
-            .map_err(|cause| Error::Write { path: directory.clone(), cause })?;
+        };
+        // Also for a known one: who added it may have been killed right here.
         if self.default_name()?.is_none() {
             self.write_default(name, &lock)?;
         }
-        Ok(Kernel::new(name, directory, description))
+        Ok(kernel)
     }
 
     fn write_default(&self, name: &str, _lock: &StoreLock) -> Result<(), Error> {
