@@ -85,9 +85,7 @@ impl Store {
                 let path = root.join(directory);
                 fs::create_dir_all(&path).at("creating", &path)?;
             }
-            let draft =
-                tempfile::NamedTempFile::new_in(root.join("tmp")).at("writing to", &root.join("tmp"))?;
-            durable::replace(&marker, draft.path(), OCI_LAYOUT)?;
+            session::with_draft(&root.join("tmp"), |draft| durable::replace(&marker, draft, OCI_LAYOUT))?;
         }
         Ok(Store { root, limits })
     }

@@ -71,6 +71,14 @@ impl Drop for Session<'_> {
     }
 }
 
+/// Gives `write` a path for a single draft, for when there is no session yet.
+pub fn with_draft<T>(tmp: &Path, write: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let (directory, _lock) = create_locked(tmp)?;
+    let result = write(&directory.join("draft"));
+    let _ = fs::remove_dir_all(&directory);
+    result
+}
+
 fn create_locked(tmp: &Path) -> Result<(PathBuf, File)> {
     loop {
         let directory =
