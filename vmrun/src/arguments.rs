@@ -40,6 +40,8 @@ pub enum Command {
     Rmi(RmiArguments),
     /// Write an image's root file system as one EROFS file
     Rootfs(RootfsArguments),
+    /// Check the stored images, and repair what is damaged
+    Fsck(FsckArguments),
     /// Manage kernels
     #[command(subcommand)]
     Kernel(KernelCommand),
@@ -209,6 +211,21 @@ pub struct RootfsArguments {
     pub output: PathBuf,
     /// The image, by name or ID
     pub image: String,
+}
+
+/// Reads everything that an image's name refers to and holds it against its digest. Layers and disks are built
+/// again from their blobs; a damaged blob is taken away, and the images that have to be pulled or loaded again
+/// are named. Machines may run meanwhile.
+///
+/// Exit codes are those of fsck(8): 0 nothing was wrong, 1 everything was repaired, 4 something is still damaged.
+#[derive(Debug, Args)]
+pub struct FsckArguments {
+    /// Only look, change nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Print only what is damaged
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]

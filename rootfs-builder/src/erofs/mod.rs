@@ -52,3 +52,10 @@ pub enum Error {
     #[error("writing the image's metadata: {0}")]
     Write(#[source] io::Error),
 }
+
+impl Error {
+    /// Whether a layer's files are not what they were when they were written.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Error::Read { .. } | Error::Damage { .. } | Error::DataLength { .. })
+    }
+}

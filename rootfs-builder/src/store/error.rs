@@ -37,7 +37,7 @@ pub enum Error {
     Layer { what: String, source: layer::Error },
     #[error("{what} is empty")]
     Empty { what: String },
-    #[error("merging the layers of image {}: {source}", image.short())]
+    #[error("merging the layers of image {}: {source}{}", image.short(), if source.is_damage() { "; `vmrun fsck` repairs it" } else { "" })]
     Metadata { image: ImageId, source: erofs::Error },
     #[error("{} images were found, so --name cannot say which is meant; load without it", .0)]
     SeveralImages(usize),

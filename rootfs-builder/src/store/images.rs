@@ -234,11 +234,21 @@ pub(super) fn build(
     config: &oci_spec::image::ImageConfiguration,
     diff_ids: &[Digest],
 ) -> Result<()> {
-    let store = session.store;
-    let place = store.image_directory(&id);
+    let place = session.store.image_directory(&id);
     if place.exists() {
         return Ok(());
     }
+    durable::install(&build_draft(session, id, config, diff_ids)?, &place).map(|_| ())
+}
+
+/// As [`build`], but leaves the image's directory as a draft, synced.
+pub(super) fn build_draft(
+    session: &Session,
+    id: ImageId,
+    config: &oci_spec::image::ImageConfiguration,
+    diff_ids: &[Digest],
+) -> Result<PathBuf> {
+    let store = session.store;
     let mut files = Vec::new();
     let mut layers = Vec::new();
     for diff_id in diff_ids {
@@ -276,5 +286,5 @@ pub(super) fn build(
     let bytes = serde_json::to_vec(&record).map_err(io::Error::from).at("writing", &path)?;
     file.write_all(&bytes).and_then(|()| file.sync_data()).at("writing", &path)?;
     durable::sync_directory(&draft)?;
-    durable::install(&draft, &place).map(|_| ())
+    Ok(draft)
 }

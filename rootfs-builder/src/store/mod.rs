@@ -19,6 +19,7 @@ mod blobs;
 mod collect;
 mod durable;
 mod error;
+mod fsck;
 mod images;
 mod import;
 mod ingest;
@@ -37,6 +38,7 @@ use std::path::{Path, PathBuf};
 use crate::{archive, layer};
 
 pub use error::{Error, Result};
+pub use fsck::{Finding, FsckReport, Remedy};
 pub use images::{Disk, DiskPart, Image, ImageSummary};
 pub use import::ImportConfig;
 pub use load::{LoadSource, Loaded};

@@ -121,7 +121,7 @@ fn annotation<'a>(entry: &'a Descriptor, key: &str) -> Option<&'a String> {
     entry.annotations().as_ref().and_then(|annotations| annotations.get(key))
 }
 
-fn ref_name(entry: &Descriptor) -> Option<&String> {
+pub fn ref_name(entry: &Descriptor) -> Option<&String> {
     annotation(entry, REF_NAME)
 }
 
@@ -140,6 +140,39 @@ fn id_of(store: &Store, manifest: &Digest) -> Option<ImageId> {
     let manifest: ImageManifest = serde_json::from_slice(&blobs::document(store, manifest).ok()?).ok()?;
     let id = ImageId(manifest.config().digest().to_string().parse().ok()?);
     store.image_directory(&id).exists().then_some(id)
+}
+
+/// Replaces an index that cannot be read by one with every image whose manifest, configuration and disk are there,
+/// nameless. The old one stays beside it.
+pub fn salvage(session: &Session) -> Result<Vec<Descriptor>> {
+    let store = session.store;
+    let _lock = lock(&store.lock_path("names"))?;
+    let path = store.root.join("oci/index.json");
+    // A link, so that there is an index at every moment: without one all images would be nobody's.
+    let aside = path.with_extension("json.damaged");
+    let _ = fs::remove_file(&aside);
+    fs::hard_link(&path, &aside).at("keeping", &path)?;
+    let mut index = Names { path, entries: Vec::new() };
+    let directory = store.root.join("oci/blobs/sha256");
+    for entry in fs::read_dir(&directory).at("reading", &directory)? {
+        let entry = entry.at("reading", &directory)?;
+        let length = entry.metadata().at("reading", &entry.path())?.len();
+        let digest = entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok());
+        let Some(digest) = digest.filter(|_| length <= store.limits.archive.document_bytes) else { continue };
+        if let Some(id) = id_of(store, &digest) {
+            let media_type = manifest_media_type(store, &digest);
+            index.add(Descriptor::new(media_type, length, digest.to_oci()), id, None)?;
+        }
+    }
+    let entries = index.entries.clone();
+    index.write(session)?;
+    Ok(entries)
+}
+
+fn manifest_media_type(store: &Store, digest: &Digest) -> MediaType {
+    let manifest = blobs::document(store, digest).ok();
+    let manifest = manifest.and_then(|bytes| serde_json::from_slice::<ImageManifest>(&bytes).ok());
+    manifest.and_then(|manifest| manifest.media_type().clone()).unwrap_or(MediaType::ImageManifest)
 }
 
 /// Adds names for an image whose layers, blobs and disk are in place.

@@ -101,6 +101,13 @@ impl TestImage {
         image
     }
 
+    /// The same image with one more layer: its blob, compressed, and its diff ID.
+    pub fn with_layer(&self, layer: (Vec<u8>, Digest)) -> TestImage {
+        let mut layers = self.layers.clone();
+        layers.push(layer);
+        TestImage::of_layers(layers)
+    }
+
     pub fn diff_ids(&self) -> Vec<Digest> {
         self.layers.iter().map(|(_, diff_id)| *diff_id).collect()
     }

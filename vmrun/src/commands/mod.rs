@@ -3,6 +3,7 @@
 mod completions;
 mod doctor;
 mod emulate;
+mod fsck;
 mod images;
 mod import;
 mod kernel;
@@ -28,6 +29,7 @@ pub fn dispatch(arguments: Arguments) -> Result<u8> {
         Command::Import(import) => import::import(&home()?, import),
         Command::Rmi(rmi) => rmi::rmi(&home()?, &rmi),
         Command::Rootfs(rootfs) => rootfs::rootfs(&home()?, &rootfs),
+        Command::Fsck(fsck) => fsck::fsck(&home()?, &fsck),
         Command::Kernel(kernel) => kernel::kernel(&home()?, kernel),
         Command::Emulate(emulate) => emulate::emulate(&home()?, emulate),
         Command::Doctor => doctor::doctor(&home()?),

@@ -51,6 +51,11 @@ impl Table {
         self.header.data_bytes.get()
     }
 
+    /// XXH3-128 of the layer's data file, in canonical (big-endian) order.
+    pub fn data_digest(&self) -> [u8; 16] {
+        self.header.data_digest
+    }
+
     /// A function of everything in the layer: its entries and its data.
     pub fn identity(&self) -> [u8; HEADER] {
         let mut identity = [0; HEADER];

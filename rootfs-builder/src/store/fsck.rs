@@ -1,0 +1,388 @@
+//! `vmrun fsck`: everything in the store held against its digests, and what is damaged made anew from what is not.
+//!
+//! A layer's files are made again from its blob, an image's metadata and record from its layers and its
+//! configuration. A blob cannot be made from anything: a damaged one is taken away, so that the next pull or load
+//! of its images brings it again, and the images are named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::error::{At, Error, Result};
+use super::ingest::{IngestedLayer, Request, ingest};
+use super::names::{Names, ref_name, salvage};
+use super::session::{Session, lock};
+use super::{OCI_LAYOUT, Store, blobs, durable, images};
+use crate::digest::{Digest, Hasher};
+use crate::image::ImageId;
+use crate::layer::table::Table;
+use crate::progress::{LayerName, Silent};
+
+/// What a check of the store came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FsckReport {
+    pub images: usize,
+    pub layers: usize,
+    pub blobs: usize,
+    /// Bytes that were read to find out.
+    pub bytes: u64,
+    pub findings: Vec<Finding>,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// `layer 0123456789ab`.
+    pub what: String,
+    /// What is wrong with it.
+    pub problem: String,
+    pub remedy: Remedy,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// It can be made anew; that was not asked for.
+    Possible,
+    /// It was made anew.
+    Repaired,
+    /// Only a pull or a load of these images, by name or id, brings it again.
+    PullAgain(Vec<String>),
+}
+
+impl FsckReport {
+    /// Whether something is still damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.findings.iter().any(|finding| finding.remedy != Remedy::Repaired)
+    }
+}
+
+impl Store {
+    /// Checks everything that a name refers to, and with `repair` makes anew what it can. `step` is told what is
+    /// being looked at. Machines that run go on: their files are replaced, never changed.
+    pub fn fsck(&self, repair: bool, step: &dyn Fn(&str)) -> Result<FsckReport> {
+        let session = Session::begin(self)?;
+        let mut check = Check { session: &session, repair, step, report: FsckReport::default() };
+        check.layout_file()?;
+        let entries = check.names()?;
+        let contents = check.documents(&entries)?;
+        check.layers_and_images(&contents)?;
+        let report = check.report;
+        drop(session);
+        if repair {
+            self.collect()?;
+        }
+        Ok(report)
+    }
+}
+
+/// What the documents say that there should be.
+#[derive(Default)]
+struct Contents {
+    /// Blobs of layers, and who needs them.
+    blobs: BTreeMap<Digest, Needed>,
+    /// By diff ID.
+    layers: BTreeMap<Digest, Needed>,
+    /// A blob that unpacks to a layer, with its size.
+    sources: BTreeMap<Digest, (Digest, u64)>,
+    images: BTreeMap<ImageId, (ImageConfiguration, Vec<Digest>)>,
+}
+
+/// The images that need something, as their users call them.
+type Needed = BTreeSet<String>;
+
+struct Check<'a> {
+    session: &'a Session<'a>,
+    repair: bool,
+    step: &'a dyn Fn(&str),
+    report: FsckReport,
+}
+
+impl Check<'_> {
+    fn store(&self) -> &Store {
+        self.session.store
+    }
+
+    fn found(&mut self, what: String, problem: String, remedy: Remedy) {
+        self.report.findings.push(Finding { what, problem, remedy });
+    }
+
+    /// What can be made anew was, or could be.
+    fn mended(&self) -> Remedy {
+        if self.repair { Remedy::Repaired } else { Remedy::Possible }
+    }
+
+    fn layout_file(&mut self) -> Result<()> {
+        let path = self.store().root.join("oci/oci-layout");
+        if fs::read(&path).is_ok_and(|bytes| bytes == OCI_LAYOUT) {
+            return Ok(());
+        }
+        if self.repair {
+            durable::replace(&path, &self.session.draft("layout"), OCI_LAYOUT)?;
+        }
+        self.found("oci/oci-layout".into(), "it is not what it should be".into(), self.mended());
+        Ok(())
+    }
+
+    /// The entries of the index. One that cannot be read is made anew from the manifests that are there: the
+    /// images are kept, but their names are lost.
+    fn names(&mut self) -> Result<Vec<Descriptor>> {
+        match Names::read(self.store()) {
+            Ok(names) => Ok(names.descriptors().to_vec()),
+            Err(Error::Damaged { reason, .. }) => {
+                let entries = if self.repair { salvage(self.session)? } else { Vec::new() };
+                let problem = format!("{reason}; the images' names are lost, the images are not");
+                self.found("oci/index.json".into(), problem, self.mended());
+                Ok(entries)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the manifests and configurations.
+    fn documents(&mut self, entries: &[Descriptor]) -> Result<Contents> {
+        let mut contents = Contents::default();
+        for entry in entries {
+            let name = ref_name(entry).cloned().unwrap_or_else(|| entry.digest().to_string());
+            (self.step)(&name);
+            let Some(manifest) = self.document::<ImageManifest>("manifest", entry, &name)? else { continue };
+            for layer in manifest.layers() {
+                if let Some(blob) = digest_of(layer) {
+                    contents.blobs.entry(blob).or_default().insert(name.clone());
+                }
+            }
+            let Some(config) =
+                self.document::<ImageConfiguration>("configuration", manifest.config(), &name)?
+            else {
+                continue;
+            };
+            let Some(id) = digest_of(manifest.config()).map(ImageId) else { continue };
+            let diff_ids: Vec<Digest> =
+                config.rootfs().diff_ids().iter().filter_map(|text| text.parse().ok()).collect();
+            // Other tools may have put an image here that was never built.
+            if !self.store().image_directory(&id).exists() {
+                continue;
+            }
+            for (diff_id, layer) in diff_ids.iter().zip(manifest.layers()) {
+                contents.layers.entry(*diff_id).or_default().insert(name.clone());
+                if let Some(blob) = digest_of(layer) {
+                    contents.sources.insert(*diff_id, (blob, layer.size()));
+                }
+            }
+            contents.images.insert(id, (config, diff_ids));
+        }
+        Ok(contents)
+    }
+
+    /// A document that should be in the store, if it is there and whole.
+    fn document<T: serde::de::DeserializeOwned>(
+        &mut self,
+        kind: &str,
+        descriptor: &Descriptor,
+        name: &str,
+    ) -> Result<Option<T>> {
+        let Some(digest) = digest_of(descriptor) else { return Ok(None) };
+        let needed = Needed::from([name.to_owned()]);
+        match self.blob(&digest, kind, &needed)? {
+            true => Ok(serde_json::from_slice(&blobs::document(self.store(), &digest)?).ok()),
+            false => Ok(None),
+        }
+    }
+
+    /// Whether a blob is whole. One that is not is taken away.
+    fn blob(&mut self, digest: &Digest, kind: &str, needed: &Needed) -> Result<bool> {
+        let path = blobs::path(self.store(), digest);
+        let problem = match digest_file(&path) {
+            Ok((actual, length)) => {
+                self.report.blobs += 1;
+                self.report.bytes += length;
+                if actual == *digest {
+                    return Ok(true);
+                }
+                format!("its content has the digest {actual}")
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "it is missing".into(),
+            Err(error) => format!("it cannot be read: {error}"),
+        };
+        if self.repair {
+            remove(&path)?;
+        }
+        let remedy = Remedy::PullAgain(needed.iter().cloned().collect());
+        self.found(format!("{kind} {}", digest.short()), problem, remedy);
+        Ok(false)
+    }
+
+    fn layers_and_images(&mut self, contents: &Contents) -> Result<()> {
+        let mut whole_blobs = BTreeSet::new();
+        for (digest, needed) in &contents.blobs {
+            (self.step)(&format!("blob {}", digest.short()));
+            if self.blob(digest, "the blob of a layer,", needed)? {
+                whole_blobs.insert(*digest);
+            }
+        }
+        let mut lost_layers = BTreeSet::new();
+        for (diff_id, needed) in &contents.layers {
+            (self.step)(&format!("layer {}", diff_id.short()));
+            let source = contents.sources.get(diff_id).filter(|(blob, _)| whole_blobs.contains(blob));
+            if !self.layer(diff_id, source, needed)? {
+                lost_layers.insert(*diff_id);
+            }
+        }
+        for (id, (config, diff_ids)) in &contents.images {
+            if !diff_ids.iter().any(|diff_id| lost_layers.contains(diff_id)) {
+                (self.step)(&format!("image {}", id.short()));
+                self.image(id, config, diff_ids)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a layer's files are whole now, or could be made so.
+    fn layer(&mut self, diff_id: &Digest, source: Option<&(Digest, u64)>, needed: &Needed) -> Result<bool> {
+        let directory = self.store().layer_directory(diff_id);
+        let _lock = lock(&self.store().lock_path(&format!("layer-{}", diff_id.hex())))?;
+        let problem = match check_layer(&directory) {
+            Ok(length) => {
+                self.report.layers += 1;
+                self.report.bytes += length;
+                return Ok(true);
+            }
+            Err(problem) => problem,
+        };
+        let what = format!("layer {}", diff_id.short());
+        let Some((blob, size)) = source else {
+            if self.repair {
+                remove(&directory)?;
+            }
+            self.found(what, problem, Remedy::PullAgain(needed.iter().cloned().collect()));
+            return Ok(false);
+        };
+        if self.repair {
+            rebuild_layer(self.session, diff_id, blob, *size, &what)?;
+        }
+        self.found(what, problem, self.mended());
+        Ok(self.repair)
+    }
+
+    /// Builds an image's files again and compares.
+    fn image(&mut self, id: &ImageId, config: &ImageConfiguration, diff_ids: &[Digest]) -> Result<()> {
+        let place = self.store().image_directory(id);
+        let draft = images::build_draft(self.session, *id, config, diff_ids)?;
+        self.report.images += 1;
+        for file in ["metadata", "image.json"] {
+            let (new, old) = (draft.join(file), place.join(file));
+            let problem = match same_content(&new, &old) {
+                Ok(true) => continue,
+                Ok(false) => "it is not what its layers and its configuration make".into(),
+                Err(error) => format!("it cannot be read: {error}"),
+            };
+            if self.repair {
+                fs::rename(&new, &old).at("replacing", &old)?;
+                durable::sync_directory(&place)?;
+            }
+            self.found(format!("the {file} of image {}", id.short()), problem, self.mended());
+        }
+        Ok(())
+    }
+}
+
+fn digest_of(descriptor: &Descriptor) -> Option<Digest> {
+    descriptor.digest().to_string().parse().ok()
+}
+
+/// Reads a file to its end, in pieces.
+fn each_piece(path: &Path, mut see: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut piece = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(()),
+            length => see(&piece[..length]),
+        }
+    }
+}
+
+fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
+    let mut hasher = Hasher::default();
+    each_piece(path, |piece| hasher.update(piece))?;
+    let length = hasher.length();
+    Ok((hasher.finish(), length))
+}
+
+/// The bytes of a layer's files, or what is wrong with them.
+fn check_layer(directory: &Path) -> std::result::Result<u64, String> {
+    let unreadable = |file: &str, error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => format!("its {file} is missing"),
+        _ => format!("its {file} cannot be read: {error}"),
+    };
+    // The table has the data file's digest, and its own.
+    let entries = fs::read(directory.join("entries")).map_err(|error| unreadable("entry table", error))?;
+    let table_bytes = entries.len() as u64;
+    let table = Table::parse(entries).map_err(|damage| format!("its entry table is damaged: {damage}"))?;
+    let (mut digest, mut length) = (Box::new(Xxh3Default::new()), 0);
+    each_piece(&directory.join("data"), |piece| {
+        digest.update(piece);
+        length += piece.len() as u64;
+    })
+    .map_err(|error| unreadable("data file", error))?;
+    match (length, digest.digest128().to_be_bytes()) == (table.data_bytes(), table.data_digest()) {
+        true => Ok(table_bytes + length),
+        false => Err("its data file is damaged".into()),
+    }
+}
+
+/// Puts each file of the layer in the place of the one that is there. They follow from the blob alone, so that old
+/// and new ones fit together.
+fn rebuild_layer(session: &Session, diff_id: &Digest, blob: &Digest, size: u64, what: &str) -> Result<()> {
+    let path = blobs::path(session.store, blob);
+    let request = Request {
+        what,
+        expected: Some((*blob, size)),
+        keep_blob: false,
+        build_layer: true,
+        blob_matters: true,
+        name: &LayerName { index: 0, label: blob.short() },
+        progress: &Silent,
+    };
+    let mut file = File::open(&path).at("opening", &path)?;
+    let IngestedLayer { diff_id: actual, built, .. } = ingest(session, &mut file, &request)?.layer?;
+    super::layers::check_diff_id(what, *diff_id, actual)?;
+    let Some(built) = built else { return Ok(()) };
+    let place = session.store.layer_directory(diff_id);
+    if durable::install(&built.draft, &place)? {
+        return Ok(());
+    }
+    for file in ["data", "entries", "layer.json"] {
+        let (new, old) = (built.draft.join(file), place.join(file));
+        fs::rename(&new, &old).at("replacing", &old)?;
+    }
+    durable::sync_directory(&place)
+}
+
+fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
+    let (mut a, mut b) = (File::open(a)?, File::open(b)?);
+    if a.metadata()?.len() != b.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut from_a, mut from_b) = (vec![0; 256 << 10], vec![0; 256 << 10]);
+    loop {
+        let length = super::pipe::read_full(&mut a, &mut from_a)?;
+        if length != super::pipe::read_full(&mut b, &mut from_b)? || from_a[..length] != from_b[..length] {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+fn remove(path: &PathBuf) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("removing", path),
+        _ => Ok(()),
+    }
+}
