@@ -53,6 +53,7 @@ impl Record {
 #[derive(Debug)]
 pub struct Image {
     id: ImageId,
+    manifest: Digest,
     record: Record,
     directory: PathBuf,
     layers_directory: PathBuf,
@@ -88,6 +89,11 @@ pub struct ImageSummary {
 impl Image {
     pub fn id(&self) -> ImageId {
         self.id
+    }
+
+    /// The digest of its manifest: of the one that was found, if it came with several.
+    pub fn manifest(&self) -> Digest {
+        self.manifest
     }
 
     pub fn config(&self) -> &ImageConfig {
@@ -140,7 +146,8 @@ impl Store {
     /// Finds an image by name (the same as Docker would find: `busybox` is `docker.io/library/busybox:latest`),
     /// by id or by the beginning of an id.
     pub fn resolve(&self, name: &str) -> Result<Image> {
-        let id = find(&Names::read(self)?.all(self), name)?.0.id;
+        let images = Names::read(self)?.all(self);
+        let &Named { id, manifest, .. } = find(&images, name)?.0;
         let directory = self.image_directory(&id);
         let path = directory.join("image.json");
         let gone = || Error::NotFound(name.to_owned());
@@ -156,7 +163,8 @@ impl Store {
         let mut bytes = Vec::new();
         lease.read_to_end(&mut bytes).at("reading", &path)?;
         let record = parse_record(&path, &bytes)?;
-        Ok(Image { id, record, directory, layers_directory: self.root.join("layers/sha256"), _lease: lease })
+        let layers_directory = self.root.join("layers/sha256");
+        Ok(Image { id, manifest, record, directory, layers_directory, _lease: lease })
     }
 
     /// Writes an image's disk to an empty file: one ordinary EROFS file system. Returns its length in bytes.

@@ -17,6 +17,7 @@
 
 mod blobs;
 mod collect;
+mod content;
 mod durable;
 mod error;
 mod fsck;
@@ -37,6 +38,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{archive, layer};
 
+pub use content::{Content, ContentLayer, Document};
 pub use error::{Error, Result};
 pub use fsck::{Finding, FsckReport, Remedy};
 pub use images::{Disk, DiskPart, Image, ImageSummary};
