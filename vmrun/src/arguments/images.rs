@@ -1,0 +1,97 @@
+//! What the verbs about images take.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Format;
+
+#[derive(Debug, Args)]
+pub struct ImagesArguments {
+    /// Print image IDs alone
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Print IDs whole
+    #[arg(long)]
+    pub no_trunc: bool,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct LoadArguments {
+    /// An archive (docker save or OCI), `-` for standard input, or an OCI layout directory
+    #[arg(short, long, value_name = "PATH")]
+    pub input: PathBuf,
+    /// Name the image [default: the name its archive gives it]
+    #[arg(long, value_name = "NAME[:TAG]")]
+    pub name: Option<String>,
+    /// Print no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArguments {
+    /// Command the image runs, as JSON (["sh","-c","…"]) or words for a shell; may be repeated,
+    /// once a word
+    #[arg(long, value_name = "COMMAND")]
+    pub cmd: Vec<String>,
+    /// Entrypoint of the image, in the same forms
+    #[arg(long, value_name = "COMMAND")]
+    pub entrypoint: Vec<String>,
+    /// Set an environment variable in the image
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Working directory of the image's command
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// User of the image's command
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+    /// Label the image
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
+    /// Print no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// A tarball of a root file system, compressed or not; `-` for standard input
+    pub file: PathBuf,
+    /// The new image's name
+    #[arg(value_name = "NAME[:TAG]")]
+    pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RmiArguments {
+    /// Remove an image by its ID even when it has several names
+    #[arg(short, long)]
+    pub force: bool,
+    /// Names or IDs
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct RootfsArguments {
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The image, by name or ID
+    pub image: String,
+}
+
+/// Reads everything that an image's name refers to and holds it against its digest. Layers and disks are built
+/// again from their blobs; a damaged blob is taken away, and the images that have to be pulled or loaded again
+/// are named. Machines may run meanwhile.
+///
+/// Exit codes are those of fsck(8): 0 nothing was wrong, 1 everything was repaired, 4 something is still damaged.
+#[derive(Debug, Args)]
+pub struct FsckArguments {
+    /// Only look, change nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Print only what is damaged
+    #[arg(short, long)]
+    pub quiet: bool,
+}

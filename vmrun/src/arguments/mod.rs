@@ -1,0 +1,146 @@
+//! The command line: what can be said, and the help that teaches it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+mod images;
+mod kernel;
+mod run;
+
+pub use images::*;
+pub use kernel::KernelCommand;
+pub use run::{EmulateArguments, RootfsChoice, RunArguments};
+
+/// Runs container images in micro-VMs of their own, on the kernel you choose.
+///
+/// `vmrun IMAGE` is short for `vmrun run IMAGE`.
+#[derive(Debug, Parser)]
+#[command(name = "vmrun", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = "Start here:\n  vmrun doctor                     is this machine ready?\n  \
+    vmrun load -i image.tar          add an image (docker save, OCI archive or layout)\n  \
+    vmrun kernel add linux-image.deb add a kernel\n  \
+    vmrun -it alpine sh              run a shell on it")]
+pub struct Arguments {
+    /// State directory [default: $VMRUN_HOME, else /var/lib/vmrun for root, else
+    /// $XDG_DATA_HOME/vmrun]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub root: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run an image's command in a machine of its own
+    Run(RunArguments),
+    /// List images
+    #[command(visible_alias = "image-ls")]
+    Images(ImagesArguments),
+    /// Add images from an archive or an OCI image layout
+    Load(LoadArguments),
+    /// Make an image from a root file system tarball
+    Import(ImportArguments),
+    /// Remove images
+    Rmi(RmiArguments),
+    /// Write an image's root file system as one EROFS file
+    Rootfs(RootfsArguments),
+    /// Check the stored images, and repair what is damaged
+    Fsck(FsckArguments),
+    /// Manage kernels
+    #[command(subcommand)]
+    Kernel(KernelCommand),
+    /// Run a command on an emulated machine that has KVM
+    Emulate(EmulateArguments),
+    /// Check whether this host is ready, and say what to do
+    Doctor,
+    /// Print a shell's completion script
+    Completions { shell: clap_complete::Shell },
+    /// Write the manual pages into a directory
+    Man { directory: PathBuf },
+    /// The monitor of one machine (started by vmrun itself)
+    #[command(hide = true)]
+    Monitor,
+}
+
+/// How a listing is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Table,
+    Json,
+}
+
+/// Reads the process's arguments; on a mistake, says so and ends with 125.
+pub fn parse() -> Arguments {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match Arguments::try_parse_from(with_verb(words)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let failed = error.use_stderr();
+            let _ = error.print();
+            std::process::exit(if failed { crate::FAILED.into() } else { 0 });
+        }
+    }
+}
+
+/// Puts in the `run` that `vmrun IMAGE` leaves out: when the first word after the global options
+/// is neither a verb nor a request for help.
+fn with_verb(mut words: Vec<OsString>) -> Vec<OsString> {
+    let mut at = 1;
+    while let Some(word) = words.get(at).and_then(|word| word.to_str()) {
+        match word {
+            "--root" => at += 2,
+            word if word.starts_with("--root=") => at += 1,
+            _ => break,
+        }
+    }
+    let Some(word) = words.get(at) else { return words };
+    let is_known = word.to_str().is_some_and(|word| {
+        ["-h", "--help", "-V", "--version"].contains(&word)
+            || Arguments::command()
+                .get_subcommands()
+                .any(|verb| verb.get_name() == word || verb.get_all_aliases().any(|alias| alias == word))
+    });
+    if !is_known {
+        words.insert(at, "run".into());
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verb_of(words: &[&str]) -> Vec<String> {
+        with_verb(words.iter().map(OsString::from).collect())
+            .into_iter()
+            .map(|word| word.into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn an_image_needs_no_verb() {
+        assert_eq!(verb_of(&["vmrun", "centos"]), ["vmrun", "run", "centos"]);
+        assert_eq!(verb_of(&["vmrun", "-it", "alpine", "sh"]), ["vmrun", "run", "-it", "alpine", "sh"]);
+        assert_eq!(verb_of(&["vmrun", "--root", "/x", "a"]), ["vmrun", "--root", "/x", "run", "a"]);
+        assert_eq!(verb_of(&["vmrun", "--root=/x", "images"]), ["vmrun", "--root=/x", "images"]);
+        assert_eq!(verb_of(&["vmrun", "images"]), ["vmrun", "images"]);
+        assert_eq!(verb_of(&["vmrun", "--help"]), ["vmrun", "--help"]);
+        assert_eq!(verb_of(&["vmrun"]), ["vmrun"]);
+    }
+
+    #[test]
+    fn what_follows_the_image_belongs_to_the_command() {
+        let words = ["vmrun", "run", "--rm", "alpine", "ls", "-l", "--memory"];
+        let Command::Run(run) = Arguments::try_parse_from(words).unwrap().command else { panic!() };
+        assert!(run.rm);
+        assert_eq!(run.command, ["ls", "-l", "--memory"]);
+        assert_eq!(run.memory, 512 << 20);
+    }
+}
