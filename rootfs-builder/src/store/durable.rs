@@ -20,7 +20,7 @@ pub struct WriteBack {
 }
 
 impl WriteBack {
-    const EVERY: u64 = 16 << 20;
+    const EVERY: u64 = 4 << 20;
 
     /// Takes note that so many bytes more were written.
     pub fn wrote(&mut self, bytes: usize, file: &File) {

@@ -355,7 +355,7 @@ fn rebuild_layer(session: &Session, diff_id: &Digest, blob: &Digest, size: u64, 
     if durable::install(&built.draft, &place)? {
         return Ok(());
     }
-    for file in ["data", "entries", "layer.json"] {
+    for file in ["data", "entries"] {
         let (new, old) = (built.draft.join(file), place.join(file));
         fs::rename(&new, &old).at("replacing", &old)?;
     }

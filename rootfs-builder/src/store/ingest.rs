@@ -56,7 +56,7 @@ pub struct IngestedLayer {
     pub built: Option<BuiltLayer>,
 }
 
-/// A directory with `data`, `entries` and `layer.json`, synced.
+/// A directory with `data` and `entries`, synced.
 pub struct BuiltLayer {
     pub draft: PathBuf,
     pub summary: LayerSummary,
@@ -286,7 +286,6 @@ fn build(
     })?;
     tar.drain().map_err(|error| BuildFailure::Layer(layer::Error::Read(error)))?;
 
-    super::layers::write_record(&draft, &summary)?;
     data.sync_data().at("syncing", &data_path)?;
     entries.sync_data().at("syncing", &entries_path)?;
     durable::sync_directory(&draft)?;

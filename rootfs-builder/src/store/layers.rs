@@ -4,37 +4,13 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::error::{At, Error, Result};
 use super::ingest::{BuiltLayer, Ingested, IngestedLayer, Request, ingest};
 use super::session::{Session, lock};
 use super::{Store, blobs, durable};
 use crate::compression::{Compression, sniff};
 use crate::digest::Digest;
-use crate::layer::LayerSummary;
 use crate::progress::{LayerName, LayerOutcome, Progress};
-
-/// `layers/sha256/<diff id>/layer.json`: written with the layer, for whoever checks it later.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    data_bytes: u64,
-    entries: u64,
-    /// XXH3-128 of the data file, in hexadecimal.
-    data_xxh3: String,
-}
-
-pub fn write_record(draft: &Path, summary: &LayerSummary) -> Result<()> {
-    let record = Record {
-        data_bytes: summary.data_bytes,
-        entries: summary.entries,
-        data_xxh3: summary.data_digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-    };
-    let path = draft.join("layer.json");
-    let bytes = serde_json::to_vec(&record).map_err(std::io::Error::from).at("writing", &path)?;
-    fs::write(&path, bytes).at("writing", &path)?;
-    File::open(&path).and_then(|file| file.sync_data()).at("syncing", &path)
-}
 
 /// A layer as an image names it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! oci/                          a plain OCI image layout; skopeo and umoci can read it
 //!   index.json                  the images' names: annotation org.opencontainers.image.ref.name, in full
 //!   blobs/sha256/<digest>       manifests, configurations, layers as they came
-//! layers/sha256/<diff ID>/      data, entries: see the module `layer`; layer.json: their sizes and digest
+//! layers/sha256/<diff ID>/      data, entries: see the module `layer`; the second has the digests of both
 //! layers/blobs/<digest>         a link from a blob to the layer that it was seen to unpack to
 //! images/sha256/<image id>/     metadata: the EROFS part of its own; image.json: what a run has to know
 //! locks/  tmp/                  see the module `session`
