@@ -1,8 +1,10 @@
 //! `vmrun`: container images in micro-VMs of their own, on the kernel you choose.
 
+mod age;
 mod arguments;
 mod commands;
 mod emulate;
+mod filter;
 mod hardware;
 mod home;
 mod machine;

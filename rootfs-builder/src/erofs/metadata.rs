@@ -3,16 +3,15 @@
 use super::directory::{self, Entry};
 use super::format::*;
 use super::inode::Inode;
+use super::merged::{Merged, merge_layers};
 use super::plan::{Placed, Plan, is_settled, plan};
 use super::shared_xattrs::EncodedXattrs;
 use super::{Error, LayerFiles, MetadataSummary};
 use crate::layer::FileType;
-use crate::layer::table::Table;
 use crate::tree::{self, Body, Place, Tree};
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
-use xxhash_rust::xxh3::Xxh3Default;
 use zerocopy::IntoBytes;
 
 /// Changes when the same layers give other bytes.
@@ -21,21 +20,7 @@ const WRITER: &[u8] = b"vmrun metadata 1";
 /// Merges `layers`, lowest first, and writes the image's metadata to the empty file `out`. The image's disk
 /// is [`out` | data of the first layer | data of the second | …].
 pub fn write_metadata(layers: &[LayerFiles<'_>], out: File) -> Result<MetadataSummary, Error> {
-    let mut tree = Tree::new();
-    let mut identity = Xxh3Default::new();
-    identity.update(WRITER);
-    for (number, layer) in layers.iter().enumerate() {
-        let number = u16::try_from(number).map_err(|_| Error::TooLarge)?;
-        let read_error = |source| Error::Read { path: layer.entries.to_owned(), source };
-        let content = std::fs::read(layer.entries).map_err(read_error)?;
-        let damage = |problem| Error::Damage { path: layer.entries.to_owned(), problem };
-        let table = Table::parse(content).map_err(damage)?;
-        if table.data_bytes() != layer.data_length || layer.data_length % BLOCK as u64 != 0 {
-            return Err(Error::DataLength { path: layer.data.to_owned(), expected: table.data_bytes() });
-        }
-        identity.update(&table.identity());
-        tree::merge(&mut tree, number, &table)?;
-    }
+    let Merged { tree, identity } = merge_layers(layers, WRITER)?;
     let (mut plan, xattrs) = plan(&tree).ok_or(Error::TooLarge)?;
     let parts = Parts::new(plan.blocks, layers)?;
     settle_nids(&tree, &mut plan, &parts);

@@ -3,12 +3,14 @@
 mod directory;
 pub mod format;
 pub(crate) mod inode;
+mod merged;
 mod metadata;
 pub(crate) mod packing;
 mod plan;
 mod shared_xattrs;
 pub(crate) mod xattr;
 
+pub use merged::hidden_bytes;
 pub use metadata::write_metadata;
 
 use crate::layer::table::Damage;

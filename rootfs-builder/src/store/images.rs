@@ -1,5 +1,6 @@
 //! Images in the store: what a run needs to know of them, and nothing that takes time to find out.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -81,7 +82,10 @@ pub struct ImageSummary {
     /// None for an image that lost its name to a newer one, or never had any.
     pub reference: Option<Reference>,
     pub id: ImageId,
+    /// The digest of its manifest, by which a registry knows it.
+    pub manifest: Digest,
     pub created: Option<SystemTime>,
+    pub labels: BTreeMap<String, String>,
     /// Bytes of its disk. Images share what they have in common, so the sum over all is less.
     pub size: u64,
 }
@@ -102,6 +106,16 @@ impl Image {
 
     pub fn created(&self) -> Option<SystemTime> {
         self.record.created.as_deref().and_then(parse_time)
+    }
+
+    /// Bytes of its metadata file, all that is its own.
+    pub fn metadata_length(&self) -> u64 {
+        self.record.metadata_length
+    }
+
+    /// Diff IDs and bytes of data files, lowest first.
+    pub fn layers(&self) -> impl Iterator<Item = (Digest, u64)> {
+        self.record.layers.iter().map(|layer| (layer.diff_id, layer.length))
     }
 
     pub fn disk(&self) -> Disk {
@@ -130,14 +144,16 @@ impl Store {
     /// The images, newest first, each as often as it has names.
     pub fn images(&self) -> Result<Vec<ImageSummary>> {
         let mut summaries = Vec::new();
-        for Named { reference, id, .. } in Names::read(self)?.all(self) {
+        for Named { reference, id, manifest } in Names::read(self)?.all(self) {
             let record = match self.image_record(&id) {
                 // Somebody removed it just now.
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
                 record => record?,
             };
             let created = record.created.as_deref().and_then(parse_time);
-            summaries.push(ImageSummary { reference, id, created, size: record.disk_length() });
+            let size = record.disk_length();
+            let labels = record.config.labels;
+            summaries.push(ImageSummary { reference, id, manifest, created, labels, size });
         }
         summaries.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.reference.cmp(&b.reference)));
         Ok(summaries)

@@ -3,6 +3,7 @@
 //! Names, directory entries (*nodes*) and inodes are rows of tables that refer to each other by index, about
 //! 150 bytes a file.
 
+mod hidden;
 mod merge;
 mod resolve;
 mod xattrs;

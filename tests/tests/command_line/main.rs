@@ -4,6 +4,7 @@
 mod crashes;
 mod images;
 mod kernels;
+mod listing;
 mod mistakes;
 mod surroundings;
 

@@ -14,8 +14,69 @@ pub struct ImagesArguments {
     /// Print IDs whole
     #[arg(long)]
     pub no_trunc: bool,
+    /// Print the digests of manifests, by which registries know images
+    #[arg(long)]
+    pub digests: bool,
+    /// Accepted for Docker's sake: there are no hidden images
+    #[arg(short, long)]
+    pub all: bool,
+    /// List only images with dangling=true|false, label=NAME[=VALUE], before=IMAGE, since=IMAGE,
+    /// reference=PATTERN (may be repeated)
+    #[arg(short, long, value_name = "FILTER")]
+    pub filter: Vec<String>,
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+    /// List only images of this name; `*`, `?` and `[…]` match
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct TagArguments {
+    /// The image, by name or ID
+    pub source: String,
+    /// The name it gets
+    #[arg(value_name = "NAME[:TAG]")]
+    pub target: String,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArguments {
+    /// `json`, or text with fields, such as '{{.Config.Cmd}}': plain paths only, no Go templates
+    #[arg(short, long, value_name = "FORMAT", default_value = "json")]
+    pub format: String,
+    /// Look only for an image, or only for a machine
+    #[arg(long, value_name = "TYPE")]
+    pub r#type: Option<InspectType>,
+    /// Images by name or ID, machines by ID
+    #[arg(required = true, value_name = "NAME|ID")]
+    pub names: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum InspectType {
+    Image,
+    Machine,
+}
+
+/// Shows how an image came to be, the latest step first. SIZE is what a layer's files take on disk; WASTED is how
+/// much of that is hidden by later layers, in files that were removed or replaced.
+#[derive(Debug, Args)]
+pub struct HistoryArguments {
+    /// Print image IDs alone
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Print IDs and commands whole
+    #[arg(long)]
+    pub no_trunc: bool,
+    /// Print sizes and dates for people; with =false, bytes and RFC 3339
+    #[arg(short = 'H', long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub human: bool,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// The image, by name or ID
+    pub image: String,
 }
 
 #[derive(Debug, Args)]

@@ -36,8 +36,13 @@ pub enum Command {
     /// Run an image's command in a machine of its own
     Run(RunArguments),
     /// List images
-    #[command(visible_alias = "image-ls")]
     Images(ImagesArguments),
+    /// Show all that is known of images and machines, as JSON
+    Inspect(InspectArguments),
+    /// Show an image's layers: how they came to be, their sizes, what they waste
+    History(HistoryArguments),
+    /// Give an image one more name
+    Tag(TagArguments),
     /// Add images from an archive or an OCI image layout
     Load(LoadArguments),
     /// Make an image from a root file system tarball

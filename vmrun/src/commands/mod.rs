@@ -4,13 +4,16 @@ mod completions;
 mod doctor;
 mod emulate;
 mod fsck;
+mod history;
 mod images;
 mod import;
+mod inspect;
 mod kernel;
 mod load;
 mod rmi;
 mod rootfs;
 mod run;
+mod tag;
 
 use anyhow::Result;
 
@@ -25,6 +28,9 @@ pub fn dispatch(arguments: Arguments) -> Result<u8> {
     match arguments.command {
         Command::Run(run) => run::run(&home()?, &run),
         Command::Images(listing) => images::images(&home()?, &listing),
+        Command::Inspect(inspect) => inspect::inspect(&home()?, &inspect),
+        Command::History(history) => history::history(&home()?, &history),
+        Command::Tag(tag) => tag::tag(&home()?, &tag),
         Command::Load(load) => load::load(&home()?, load),
         Command::Import(import) => import::import(&home()?, import),
         Command::Rmi(rmi) => rmi::rmi(&home()?, &rmi),
