@@ -90,6 +90,81 @@ impl From<&oci_spec::image::Config> for ImageConfig {
 pub const OS: &str = "linux";
 pub const ARCHITECTURE: &str = "amd64";
 
+/// What an image is made for, written `OS/ARCHITECTURE[/VARIANT]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Platform {
+    pub os: String,
+    pub architecture: String,
+    pub variant: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("‘{0}’ is not a platform: expected OS/ARCHITECTURE[/VARIANT], such as linux/amd64 or linux/arm/v7")]
+pub struct PlatformError(String);
+
+impl Platform {
+    /// Whether images for `other` are for this one. Who does not name a variant takes any.
+    pub fn takes(&self, other: &Platform) -> bool {
+        self.os == other.os
+            && self.architecture == other.architecture
+            && (self.variant.is_none() || self.variant == other.variant)
+    }
+}
+
+/// The one whose images are run.
+impl Default for Platform {
+    fn default() -> Platform {
+        Platform { os: OS.to_owned(), architecture: ARCHITECTURE.to_owned(), variant: None }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+    }
+}
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Platform, PlatformError> {
+        let malformed = || PlatformError(text.chars().take(80).flat_map(char::escape_debug).collect());
+        let word = |word: &&str| {
+            !word.is_empty() && word.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        let (os, architecture, variant) = match parts[..] {
+            [os, architecture] => (os, architecture, None),
+            [os, architecture, variant] => (os, architecture, Some(variant)),
+            _ => return Err(malformed()),
+        };
+        match parts.iter().all(word) {
+            true => Ok(Platform {
+                os: os.to_owned(),
+                architecture: architecture.to_owned(),
+                variant: variant.map(str::to_owned),
+            }),
+            false => Err(malformed()),
+        }
+    }
+}
+
+impl TryFrom<String> for Platform {
+    type Error = PlatformError;
+
+    fn try_from(text: String) -> Result<Platform, PlatformError> {
+        text.parse()
+    }
+}
+
+impl From<Platform> for String {
+    fn from(platform: Platform) -> String {
+        platform.to_string()
+    }
+}
+
 /// A time as image configurations write it (RFC 3339).
 pub fn parse_time(text: &str) -> Option<SystemTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from)
@@ -112,6 +187,18 @@ mod tests {
         assert_eq!(parse_time("2024-05-01T10:00:00.123456789+02:00"), at(1_714_550_400, 123_456_789));
         assert_eq!(parse_time("yesterday"), None);
         assert_eq!(at(86400, 5).and_then(format_time).as_deref(), Some("1970-01-02T00:00:00.000000005Z"));
+    }
+
+    #[test]
+    fn platforms_are_read_written_and_compared() {
+        let platform = |text: &str| text.parse::<Platform>();
+        assert_eq!(platform("linux/amd64"), Ok(Platform::default()));
+        assert_eq!(platform("linux/arm/v7").expect("reads").to_string(), "linux/arm/v7");
+        for bad in ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/a b", "linux/..\n"] {
+            assert!(platform(bad).is_err(), "{bad}");
+        }
+        let (arm, v7) = (platform("linux/arm").expect("reads"), platform("linux/arm/v7").expect("reads"));
+        assert!(arm.takes(&v7) && !v7.takes(&arm) && !arm.takes(&Platform::default()));
     }
 
     #[test]

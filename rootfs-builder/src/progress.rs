@@ -26,6 +26,12 @@ pub enum LayerOutcome {
     Built,
     /// It was in the store already.
     AlreadyHere,
+    /// Uploaded to a registry.
+    Pushed,
+    /// The registry had it already.
+    AlreadyThere,
+    /// The registry took it over from another of its repositories.
+    Mounted,
     /// What looked like a layer was none, or something is wrong with it.
     Failed,
 }

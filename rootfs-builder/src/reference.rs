@@ -75,6 +75,14 @@ impl Reference {
         self.tag.as_ref().map(|_| Reference { digest: None, ..self.clone() })
     }
 
+    /// The same without a tag if it has a digest, which says all.
+    pub fn by_digest(&self) -> Reference {
+        match self.digest {
+            Some(_) => Reference { tag: None, ..self.clone() },
+            None => self.clone(),
+        }
+    }
+
     /// Registry and repository as people write them: `busybox`, `quay.io/fedora/fedora`.
     pub fn familiar_name(&self) -> String {
         if self.registry != DEFAULT_REGISTRY {

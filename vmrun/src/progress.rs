@@ -68,6 +68,9 @@ impl Progress for LayerBars {
         let said = match outcome {
             LayerOutcome::Built => "built",
             LayerOutcome::AlreadyHere => "already here",
+            LayerOutcome::Pushed => "pushed",
+            LayerOutcome::AlreadyThere => "already there",
+            LayerOutcome::Mounted => "mounted from another repository",
             LayerOutcome::Failed => "failed",
         };
         match self.bar(layer) {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::documents::{check_config, parse};
 use super::{CheckedConfig, Error, Limits, shown};
 use crate::digest::Digest;
+use crate::image::Platform;
 use crate::reference::Reference;
 
 /// One image of `manifest.json`.
@@ -50,7 +51,7 @@ fn image<'a>(
     let what = format!("configuration {}", shown(&entry.config));
     let bytes = document(&entry.config).ok_or_else(|| Error::Missing { what: what.clone() })?;
     check_named_digest(&what, &entry.config, bytes)?;
-    let config = check_config(&what, bytes, limits)?;
+    let config = check_config(&what, bytes, &Platform::default(), limits)?;
     let layers = entry.layers.unwrap_or_default();
     if layers.len() != config.diff_ids.len() {
         return Err(Error::LayerCount {

@@ -5,12 +5,17 @@ use serde::de::DeserializeOwned;
 
 use super::{Error, FoundLayer, Limits, shown};
 use crate::digest::Digest;
-use crate::image::{ARCHITECTURE, OS};
+use crate::image::Platform;
 
 /// Where documents come from.
 pub trait Documents {
     /// The blob of that digest, if it is there and at most `limit` bytes long.
     fn blob(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, Error>;
+
+    /// The same of a manifest or an index, which registries keep in another place than blobs.
+    fn manifest(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.blob(digest, limit)
+    }
 }
 
 pub fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Error> {
@@ -23,20 +28,42 @@ pub fn digest_of(what: &str, descriptor: &Descriptor) -> Result<Digest, Error> {
     text.parse().map_err(|source| Error::DigestForm { what: what.to_owned(), source })
 }
 
+/// What a descriptor points to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Index,
+    Manifest,
+    Configuration,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Index => "index",
+            Kind::Manifest => "manifest",
+            Kind::Configuration => "configuration",
+        }
+    }
+}
+
 /// Fetches what a descriptor points to; digest and size are checked.
 pub fn fetch(
     documents: &dyn Documents,
-    kind: &str,
+    kind: Kind,
     descriptor: &Descriptor,
     limits: &Limits,
 ) -> Result<(Digest, Vec<u8>), Error> {
-    let digest = digest_of(kind, descriptor)?;
-    let what = || format!("{kind} {}", digest.short());
+    let digest = digest_of(kind.name(), descriptor)?;
+    let what = || format!("{} {}", kind.name(), digest.short());
     let limit = limits.document_bytes;
     if descriptor.size() > limit {
         return Err(Error::DocumentTooLarge { what: what(), limit });
     }
-    let bytes = documents.blob(&digest, limit)?.ok_or_else(|| Error::Missing { what: what() })?;
+    let bytes = match kind {
+        Kind::Configuration => documents.blob(&digest, limit)?,
+        Kind::Index | Kind::Manifest => documents.manifest(&digest, limit)?,
+    };
+    let bytes = bytes.ok_or_else(|| Error::Missing { what: what() })?;
     if bytes.len() as u64 != descriptor.size() {
         return Err(Error::Size { what: what(), expected: descriptor.size(), actual: bytes.len() as u64 });
     }
@@ -52,17 +79,31 @@ pub fn fetch(
 pub struct CheckedConfig {
     pub config: ImageConfiguration,
     pub diff_ids: Vec<Digest>,
+    pub platform: Platform,
 }
 
-/// Parses an image's configuration and sees that it is for this platform.
-pub fn check_config(what: &str, bytes: &[u8], limits: &Limits) -> Result<CheckedConfig, Error> {
-    let config: ImageConfiguration = parse(what, bytes)?;
-    let (os, architecture) = (config.os().to_string(), config.architecture().to_string());
-    // Very old images leave them out.
-    let fits = (os == OS || os.is_empty()) && (architecture == ARCHITECTURE || architecture.is_empty());
-    if !fits {
-        return Err(Error::OtherPlatform(shown(&format!("{os}/{architecture}"))));
+/// Parses an image's configuration and sees that it is for that platform.
+pub fn check_config(
+    what: &str,
+    bytes: &[u8],
+    platform: &Platform,
+    limits: &Limits,
+) -> Result<CheckedConfig, Error> {
+    let checked = read_config(what, bytes, limits)?;
+    // A variant is the index's affair: configurations often leave it out.
+    let wanted = Platform { variant: None, ..platform.clone() };
+    match wanted.takes(&checked.platform) {
+        true => Ok(checked),
+        false => Err(Error::OtherPlatform {
+            is: shown(&checked.platform.to_string()),
+            wanted: platform.to_string(),
+        }),
     }
+}
+
+/// Parses an image's configuration, for whatever platform it is.
+pub fn read_config(what: &str, bytes: &[u8], limits: &Limits) -> Result<CheckedConfig, Error> {
+    let config: ImageConfiguration = parse(what, bytes)?;
     let diff_ids: Vec<Digest> = config
         .rootfs()
         .diff_ids()
@@ -77,7 +118,20 @@ pub fn check_config(what: &str, bytes: &[u8], limits: &Limits) -> Result<Checked
             limit: limits.layers,
         });
     }
-    Ok(CheckedConfig { config, diff_ids })
+    let platform = platform_of(&config);
+    Ok(CheckedConfig { config, diff_ids, platform })
+}
+
+/// What an image is made for.
+pub fn platform_of(config: &ImageConfiguration) -> Platform {
+    // Very old images leave it out.
+    let or = |text: String, default: String| if text.is_empty() { default } else { text };
+    let default = Platform::default();
+    Platform {
+        os: or(config.os().to_string(), default.os),
+        architecture: or(config.architecture().to_string(), default.architecture),
+        variant: config.variant().clone().filter(|variant| !variant.is_empty()),
+    }
 }
 
 /// Pairs a manifest's layers with the diff IDs of its configuration.

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 
-use super::documents::{self, Documents, check_config, check_kind, fetch, parse};
+use super::documents::{self, Documents, Kind, check_config, check_kind, fetch, parse};
 use super::names::name_of;
 use super::{Error, FoundImage, Limits, shown};
 use crate::digest::Digest;
-use crate::image::{ARCHITECTURE, OS};
+use crate::image::Platform;
 
 /// An index in an index in an index: more has no use.
 const DEEPEST: usize = 4;
@@ -22,9 +22,11 @@ pub fn find_images(
 ) -> Result<Vec<FoundImage>, Error> {
     let index: ImageIndex = parse("index.json", index)?;
     let mut images: Vec<(Digest, FoundImage)> = Vec::new();
+    let platform = Platform::default();
     let mut left_out = LeftOut::default();
     for descriptor in index.manifests() {
-        let mut search = Search { documents, limits, seen: HashSet::new(), left_out: &mut left_out };
+        let mut search =
+            Search { documents, platform: &platform, limits, seen: HashSet::new(), left_out: &mut left_out };
         let Some((digest, mut image)) = search.image(descriptor, DEEPEST)? else {
             continue;
         };
@@ -39,8 +41,23 @@ pub fn find_images(
         }
     }
     match images.is_empty() {
-        true => Err(left_out.into_error()),
+        true => Err(left_out.into_error(&platform)),
         false => Ok(images.into_iter().map(|(_, image)| image).collect()),
+    }
+}
+
+/// Finds the image for a platform behind a descriptor: of a manifest, or of an index.
+pub fn find_image(
+    descriptor: &Descriptor,
+    documents: &dyn Documents,
+    platform: &Platform,
+    limits: &Limits,
+) -> Result<FoundImage, Error> {
+    let mut left_out = LeftOut::default();
+    let mut search = Search { documents, platform, limits, seen: HashSet::new(), left_out: &mut left_out };
+    match search.image(descriptor, DEEPEST)? {
+        Some((_, image)) => Ok(image),
+        None => Err(left_out.into_error(platform)),
     }
 }
 
@@ -59,9 +76,11 @@ impl LeftOut {
         }
     }
 
-    fn into_error(self) -> Error {
+    fn into_error(self, wanted: &Platform) -> Error {
         match (self.platforms.is_empty(), self.other) {
-            (false, _) => Error::OtherPlatforms(self.platforms.join(", ")),
+            (false, _) => {
+                Error::OtherPlatforms { wanted: wanted.to_string(), others: self.platforms.join(", ") }
+            }
             (true, Some(error)) => error,
             (true, None) => Error::NoImage,
         }
@@ -70,6 +89,7 @@ impl LeftOut {
 
 struct Search<'a> {
     documents: &'a dyn Documents,
+    platform: &'a Platform,
     limits: &'a Limits,
     /// Every index is looked into once, so that many references to few documents cost nothing.
     seen: HashSet<Digest>,
@@ -83,11 +103,15 @@ impl Search<'_> {
         depth: usize,
     ) -> Result<Option<(Digest, FoundImage)>, Error> {
         if let Some(platform) = descriptor.platform() {
-            let (os, architecture) = (platform.os().to_string(), platform.architecture().to_string());
-            if (os.as_str(), architecture.as_str()) != (OS, ARCHITECTURE) {
+            let platform = Platform {
+                os: platform.os().to_string(),
+                architecture: platform.architecture().to_string(),
+                variant: platform.variant().clone(),
+            };
+            if !self.platform.takes(&platform) {
                 // Attestations are stored as if for that platform.
-                if os != "unknown" {
-                    self.left_out.platform(shown(&format!("{os}/{architecture}")));
+                if platform.os != "unknown" {
+                    self.left_out.platform(shown(&platform.to_string()));
                 }
                 return Ok(None);
             }
@@ -117,7 +141,7 @@ impl Search<'_> {
         if !self.seen.insert(digest) {
             return Err(Error::Circle(digest));
         }
-        let (_, bytes) = fetch(self.documents, "index", descriptor, self.limits)?;
+        let (_, bytes) = fetch(self.documents, Kind::Index, descriptor, self.limits)?;
         let index: ImageIndex = parse(&format!("index {}", digest.short()), &bytes)?;
         // Of several that fit, the one that asks least of the processor: `amd64` before `amd64/v3`.
         let mut entries: Vec<&Descriptor> = index.manifests().iter().collect();
@@ -132,18 +156,19 @@ impl Search<'_> {
     }
 
     fn manifest(&mut self, descriptor: &Descriptor) -> Result<Option<(Digest, FoundImage)>, Error> {
-        let (digest, bytes) = fetch(self.documents, "manifest", descriptor, self.limits)?;
+        let (digest, bytes) = fetch(self.documents, Kind::Manifest, descriptor, self.limits)?;
         let what = format!("manifest {}", digest.short());
         let manifest: ImageManifest = parse(&what, &bytes)?;
         if let Err(error) = check_kind(&what, &manifest) {
             self.left_out.other.get_or_insert(error);
             return Ok(None);
         }
-        let (config_digest, config) = fetch(self.documents, "configuration", manifest.config(), self.limits)?;
+        let (config_digest, config) =
+            fetch(self.documents, Kind::Configuration, manifest.config(), self.limits)?;
         let config_name = format!("configuration {}", config_digest.short());
-        let checked = match check_config(&config_name, &config, self.limits) {
-            Err(Error::OtherPlatform(platform)) => {
-                self.left_out.platform(platform);
+        let checked = match check_config(&config_name, &config, self.platform, self.limits) {
+            Err(Error::OtherPlatform { is, .. }) => {
+                self.left_out.platform(is);
                 return Ok(None);
             }
             checked => checked?,

@@ -19,8 +19,8 @@ use crate::layer::tar;
 use crate::reference::Reference;
 
 pub use docker::{DockerImage, docker_images};
-pub use documents::{CheckedConfig, Documents, check_config};
-pub use index::find_images;
+pub use documents::{CheckedConfig, Documents, check_config, platform_of, read_config};
+pub use index::{find_image, find_images};
 pub use layout::{Layout, check_version as check_layout_version};
 pub use stream::{Contents, blob_path, read};
 
@@ -107,10 +107,10 @@ pub enum Error {
     DigestForm { what: String, source: digest::Error },
     #[error("the index holds no image")]
     NoImage,
-    #[error("there is no image for linux/amd64, only for {0}")]
-    OtherPlatforms(String),
-    #[error("the image is for {0}, but only linux/amd64 can run")]
-    OtherPlatform(String),
+    #[error("there is no image for {wanted}, only for {others}")]
+    OtherPlatforms { wanted: String, others: String },
+    #[error("the image is for {is}, not for {wanted}")]
+    OtherPlatform { is: String, wanted: String },
     #[error("indexes are nested more than {0} deep")]
     TooDeep(usize),
     #[error("index {0} refers to itself")]
@@ -121,6 +121,9 @@ pub enum Error {
     Encrypted(String),
     #[error("{what} names {layers} layers, but its configuration has {diff_ids} diff IDs")]
     LayerCount { what: String, layers: usize, diff_ids: usize },
+    /// What a registry's client has to say.
+    #[error(transparent)]
+    Remote(Box<dyn std::error::Error + Send + Sync>),
     #[error("{what} has {layers} layers, more than {limit}, the limit")]
     TooManyLayers { what: String, layers: usize, limit: usize },
 }

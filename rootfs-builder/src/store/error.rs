@@ -15,8 +15,13 @@ pub enum Error {
     Full(PathBuf),
     #[error("{doing} {}: {source}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
-    #[error("reading the input: {0}")]
-    Input(#[source] io::Error),
+    #[error("reading {what}: {source}")]
+    Input { what: String, source: io::Error },
+    /// What a registry's client has to say.
+    #[error(transparent)]
+    Remote(Box<dyn std::error::Error + Send + Sync>),
+    #[error("{what} is not in the store: its blob {blob} was removed; pull the image again")]
+    MissingBlob { what: String, blob: Digest },
     #[error(transparent)]
     Archive(#[from] archive::Error),
     #[error(transparent)]

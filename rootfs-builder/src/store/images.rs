@@ -13,9 +13,10 @@ use super::error::{At, Error, Result};
 use super::names::{Named, Names};
 use super::session::Session;
 use super::{Store, durable};
+use crate::archive::{CheckedConfig, platform_of};
 use crate::digest::Digest;
 use crate::erofs::{self, LayerFiles};
-use crate::image::{ImageConfig, ImageId, parse_time};
+use crate::image::{ImageConfig, ImageId, Platform, parse_time};
 use crate::reference::Reference;
 
 const RECORD_VERSION: u32 = 1;
@@ -26,6 +27,9 @@ pub(super) struct Record {
     version: u32,
     /// As the configuration has it.
     created: Option<String>,
+    /// Records of before there were others have none.
+    #[serde(default)]
+    platform: Platform,
     config: ImageConfig,
     /// Bytes of the metadata file.
     metadata_length: u64,
@@ -43,6 +47,10 @@ struct RecordLayer {
 impl Record {
     fn disk_length(&self) -> u64 {
         self.metadata_length + self.layers.iter().map(|layer| layer.length).sum::<u64>()
+    }
+
+    pub(super) fn platform(&self) -> &Platform {
+        &self.platform
     }
 
     pub(super) fn diff_ids(&self) -> impl Iterator<Item = Digest> {
@@ -104,6 +112,11 @@ impl Image {
         &self.record.config
     }
 
+    /// What it is made for; only images for [`Platform::default`] can run.
+    pub fn platform(&self) -> &Platform {
+        &self.record.platform
+    }
+
     pub fn created(&self) -> Option<SystemTime> {
         self.record.created.as_deref().and_then(parse_time)
     }
@@ -144,7 +157,7 @@ impl Store {
     /// The images, newest first, each as often as it has names.
     pub fn images(&self) -> Result<Vec<ImageSummary>> {
         let mut summaries = Vec::new();
-        for Named { reference, id, manifest } in Names::read(self)?.all(self) {
+        for Named { reference, id, manifest, .. } in Names::read(self)?.all(self) {
             let record = match self.image_record(&id) {
                 // Somebody removed it just now.
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
@@ -223,7 +236,10 @@ pub(super) fn find<'a>(images: &'a [Named], wanted: &str) -> Result<(&'a Named, 
     }
     let reference = wanted.parse::<Reference>();
     if let Ok(reference) = &reference
-        && let Some(found) = images.iter().find(|image| is_called(image, reference))
+        && let Some(found) = images
+            .iter()
+            .find(|image| image.reference.as_ref() == Some(reference))
+            .or_else(|| images.iter().find(|image| is_called(image, reference)))
     {
         return Ok((found, By::Name));
     }
@@ -238,7 +254,8 @@ pub(super) fn find<'a>(images: &'a [Named], wanted: &str) -> Result<(&'a Named, 
     }
 }
 
-/// A digest in a name is that of the manifest, and then the tag does not matter.
+/// A digest in a name is that of the manifest, or of the index that it was pulled by, and then the tag does not
+/// matter.
 fn is_called(image: &Named, wanted: &Reference) -> bool {
     let Some(reference) = &image.reference else {
         return false;
@@ -246,23 +263,18 @@ fn is_called(image: &Named, wanted: &Reference) -> bool {
     let same_repository =
         (reference.registry(), reference.repository()) == (wanted.registry(), wanted.repository());
     match wanted.digest() {
-        Some(digest) => same_repository && *digest == image.manifest,
+        Some(digest) => same_repository && (*digest == image.manifest || Some(*digest) == image.pulled),
         None => same_repository && reference.tag() == wanted.tag(),
     }
 }
 
 /// Builds the disk of an image whose layers are in the store: its metadata, which is all that is its own.
-pub(super) fn build(
-    session: &Session,
-    id: ImageId,
-    config: &oci_spec::image::ImageConfiguration,
-    diff_ids: &[Digest],
-) -> Result<()> {
+pub(super) fn build(session: &Session, id: ImageId, checked: &CheckedConfig) -> Result<()> {
     let place = session.store.image_directory(&id);
     if place.exists() {
         return Ok(());
     }
-    durable::install(&build_draft(session, id, config, diff_ids)?, &place).map(|_| ())
+    durable::install(&build_draft(session, id, &checked.config, &checked.diff_ids)?, &place).map(|_| ())
 }
 
 /// As [`build`], but leaves the image's directory as a draft, synced.
@@ -301,6 +313,7 @@ pub(super) fn build_draft(
     let record = Record {
         version: RECORD_VERSION,
         created: config.created().clone(),
+        platform: platform_of(config),
         config: config.config().as_ref().map(ImageConfig::from).unwrap_or_default(),
         metadata_length: summary.length,
         layers,

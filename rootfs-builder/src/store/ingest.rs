@@ -139,7 +139,8 @@ fn copy(
                 std::mem::take(&mut own_buffer)
             }
         };
-        let length = read_full(source, &mut buffer).map_err(Error::Input)?;
+        let length = read_full(source, &mut buffer)
+            .map_err(|source| Error::Input { what: request.what.to_owned(), source })?;
         if length == 0 {
             break;
         }

@@ -3,11 +3,15 @@
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use super::error::{At, Error, Result};
 use super::ingest::{BuiltLayer, Ingested, IngestedLayer, Request, ingest};
 use super::session::{Session, lock};
 use super::{Store, blobs, durable};
+use crate::archive::FoundLayer;
 use crate::compression::{Compression, sniff};
 use crate::digest::Digest;
 use crate::progress::{LayerName, LayerOutcome, Progress};
@@ -85,6 +89,52 @@ pub fn ensure<'s>(
     let outcome = if result.is_ok() { LayerOutcome::Built } else { LayerOutcome::Failed };
     progress.layer_finished(name, outcome);
     result
+}
+
+/// Layers read at once, at most. Each takes about one and a half processors and 4 MiB of buffers.
+const MOST_AT_ONCE: usize = 6;
+
+/// Sees to it that all layers of an image are in the store, several at once. `open` gives the bytes of those that
+/// are not. Returns the layers' warnings, lowest first.
+pub fn ensure_all<'s>(
+    session: &Session,
+    layers: &[FoundLayer],
+    workers: usize,
+    progress: &dyn Progress,
+    open: &(dyn Fn(&FoundLayer) -> Result<Box<dyn std::io::Read + 's>> + Sync),
+) -> Result<Vec<String>> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let results = Mutex::new(Vec::new());
+    let work = || {
+        while !failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(layer) = layers.get(index) else {
+                break;
+            };
+            let wanted = Wanted { blob: layer.blob, size: layer.size, diff_id: layer.diff_id };
+            let name = LayerName { index, label: layer.blob.short() };
+            let result = ensure(session, &wanted, &name, progress, &mut || open(layer));
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            if let Ok(mut results) = results.lock() {
+                results.push((index, result));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..workers.min(MOST_AT_ONCE).min(layers.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+
+    let mut results = results.into_inner().unwrap_or_default();
+    results.sort_by_key(|(index, _)| *index);
+    let mut warnings = Vec::new();
+    for (_, result) in results {
+        warnings.extend(result?);
+    }
+    Ok(warnings)
 }
 
 pub fn check_diff_id(what: &str, expected: Digest, actual: Digest) -> Result<()> {

@@ -3,20 +3,18 @@
 use std::io::Read;
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{fmt, thread};
 
 use oci_spec::image::{Descriptor, MediaType};
 
 use super::error::{Error, Result};
-use super::layers::{self, Wanted};
+use super::layers;
 use super::load_archive::load_archive;
 use super::session::Session;
 use super::{Store, blobs, images, names};
-use crate::archive::{self, CheckedConfig, FoundImage, FoundLayer, Layout};
+use crate::archive::{self, FoundImage, FoundLayer, Layout};
 use crate::image::ImageId;
-use crate::progress::{LayerName, Progress};
+use crate::progress::Progress;
 use crate::reference::Reference;
 
 /// Where images come from.
@@ -84,9 +82,6 @@ pub fn check_single(found: usize, name: Option<&Reference>) -> Result<()> {
     }
 }
 
-/// Layers read at once. Each takes about one and a half processors and 4 MiB of buffers.
-const MOST_AT_ONCE: usize = 6;
-
 /// Several layers at once: one alone does not keep two processors busy.
 fn load_from_layout(
     session: &Session,
@@ -95,40 +90,9 @@ fn load_from_layout(
     name: Option<&Reference>,
     progress: &dyn Progress,
 ) -> Result<Vec<Loaded>> {
-    let next = AtomicUsize::new(0);
-    let failed = AtomicBool::new(false);
-    let results = Mutex::new(Vec::new());
-    let work = || {
-        while !failed.load(Ordering::Relaxed) {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(FoundLayer { blob, size, diff_id }) = image.layers.get(index).cloned() else {
-                break;
-            };
-            let wanted = Wanted { blob, size, diff_id };
-            let name = LayerName { index, label: blob.short() };
-            let mut open = || Ok(Box::new(layout.open_blob(&blob)?) as Box<dyn Read>);
-            let result = layers::ensure(session, &wanted, &name, progress, &mut open);
-            failed.fetch_or(result.is_err(), Ordering::Relaxed);
-            if let Ok(mut results) = results.lock() {
-                results.push((index, result));
-            }
-        }
-    };
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let workers = processors.min(MOST_AT_ONCE).min(image.layers.len());
-    thread::scope(|scope| {
-        for _ in 1..workers {
-            scope.spawn(work);
-        }
-        work();
-    });
-
-    let mut results = results.into_inner().unwrap_or_default();
-    results.sort_by_key(|(index, _)| *index);
-    let mut warnings = Vec::new();
-    for (_, result) in results {
-        warnings.extend(result?);
-    }
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let open = |layer: &FoundLayer| Ok(Box::new(layout.open_blob(&layer.blob)?) as Box<dyn Read>);
+    let warnings = layers::ensure_all(session, &image.layers, workers, progress, &open)?;
     add_image(session, image, warnings, name)
 }
 
@@ -139,17 +103,9 @@ pub fn add_image(
     layer_warnings: Vec<String>,
     name: Option<&Reference>,
 ) -> Result<Vec<Loaded>> {
-    let id = ImageId(blobs::add_document(session, &image.config)?);
-    let CheckedConfig { config, diff_ids } =
-        archive::check_config("the configuration", &image.config, &session.store.limits.archive)?;
-    let manifest = blobs::add_document(session, &image.manifest)?;
-    images::build(session, id, &config, &diff_ids)?;
-
-    let media_type = MediaType::from(image.manifest_media_type.as_str());
-    let digest = manifest.to_oci();
-    let descriptor = Descriptor::new(media_type, image.manifest.len() as u64, digest);
+    let (id, descriptor) = build_image(session, &image)?;
     let names = name.map_or(image.names, |name| vec![name.clone()]);
-    names::publish(session, &descriptor, id, &names)?;
+    names::publish(session, &descriptor, id, &names, None)?;
 
     let mut warnings = if name.is_some() { Vec::new() } else { image.warnings };
     warnings.extend(layer_warnings);
@@ -163,4 +119,15 @@ pub fn add_image(
         warnings: std::mem::take(&mut warnings),
     });
     Ok(loaded.collect())
+}
+
+/// Adds an image's documents and builds its disk; its layers have been added. What is left to do is to name it.
+pub fn build_image(session: &Session, image: &FoundImage) -> Result<(ImageId, Descriptor)> {
+    let id = ImageId(blobs::add_document(session, &image.config)?);
+    let limits = &session.store.limits.archive;
+    let checked = archive::read_config("the configuration", &image.config, limits)?;
+    let manifest = blobs::add_document(session, &image.manifest)?;
+    images::build(session, id, &checked)?;
+    let media_type = MediaType::from(image.manifest_media_type.as_str());
+    Ok((id, Descriptor::new(media_type, image.manifest.len() as u64, manifest.to_oci())))
 }

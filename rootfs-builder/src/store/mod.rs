@@ -31,6 +31,8 @@ mod load_archive;
 mod manifest;
 mod names;
 mod pipe;
+pub mod pull;
+pub mod push;
 mod remove;
 mod session;
 mod tag;
@@ -47,6 +49,8 @@ pub use history::{HistoryEntry, HistoryLayer};
 pub use images::{Disk, DiskPart, Image, ImageSummary};
 pub use import::ImportConfig;
 pub use load::{LoadSource, Loaded};
+pub use pull::{Pulled, Remote};
+pub use push::Outgoing;
 pub use remove::Removed;
 
 use error::At;

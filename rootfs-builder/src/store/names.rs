@@ -18,6 +18,9 @@ use crate::reference::Reference;
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Spares reading the manifest. Other tools do not write it.
 const IMAGE_ID: &str = "dev.vmrun.image.id";
+/// The digest that the name stood for where the image was pulled from: the manifest's own, or that of the index
+/// it was found in.
+const PULLED: &str = "dev.vmrun.pulled.digest";
 
 /// The index as it was read.
 pub struct Names {
@@ -30,6 +33,8 @@ pub struct Named {
     pub reference: Option<Reference>,
     pub manifest: Digest,
     pub id: ImageId,
+    /// What the name stood for in its registry when it was pulled.
+    pub pulled: Option<Digest>,
 }
 
 impl Names {
@@ -58,7 +63,13 @@ impl Names {
 
     /// Gives an image a name, or none if it has one. The image that had the name before keeps its place, without
     /// a name.
-    fn add(&mut self, manifest: Descriptor, id: ImageId, name: Option<&Reference>) -> Result<()> {
+    fn add(
+        &mut self,
+        manifest: Descriptor,
+        id: ImageId,
+        name: Option<&Reference>,
+        pulled: Option<&Digest>,
+    ) -> Result<()> {
         let digest = manifest.digest().clone();
         let mut annotations = HashMap::from([(IMAGE_ID.to_owned(), id.to_string())]);
         match name {
@@ -76,6 +87,7 @@ impl Names {
                     }
                 }
                 annotations.insert(REF_NAME.to_owned(), full);
+                annotations.extend(pulled.map(|digest| (PULLED.to_owned(), digest.to_string())));
             }
         }
         let mut manifest = manifest;
@@ -90,6 +102,7 @@ impl Names {
         }
         let mut annotations = entry.annotations().clone().unwrap_or_default();
         annotations.remove(REF_NAME);
+        annotations.remove(PULLED);
         entry.set_annotations(Some(annotations));
         self.entries.push(entry);
     }
@@ -132,7 +145,8 @@ fn named(store: &Store, entry: &Descriptor) -> Option<Named> {
         None => id_of(store, &manifest)?,
     };
     let reference = ref_name(entry).and_then(|name| name.parse().ok());
-    Some(Named { reference, manifest, id })
+    let pulled = annotation(entry, PULLED).and_then(|digest| digest.parse().ok());
+    Some(Named { reference, manifest, id, pulled })
 }
 
 /// For an entry that another tool has made.
@@ -161,7 +175,7 @@ pub fn salvage(session: &Session) -> Result<Vec<Descriptor>> {
         let Some(digest) = digest.filter(|_| length <= store.limits.archive.document_bytes) else { continue };
         if let Some(id) = id_of(store, &digest) {
             let media_type = manifest_media_type(store, &digest);
-            index.add(Descriptor::new(media_type, length, digest.to_oci()), id, None)?;
+            index.add(Descriptor::new(media_type, length, digest.to_oci()), id, None, None)?;
         }
     }
     let entries = index.entries.clone();
@@ -175,8 +189,15 @@ fn manifest_media_type(store: &Store, digest: &Digest) -> MediaType {
     manifest.and_then(|manifest| manifest.media_type().clone()).unwrap_or(MediaType::ImageManifest)
 }
 
-/// Adds names for an image whose layers, blobs and disk are in place.
-pub fn publish(session: &Session, manifest: &Descriptor, id: ImageId, names: &[Reference]) -> Result<()> {
+/// Adds names for an image whose layers, blobs and disk are in place. `pulled` is what they stood for where it
+/// was pulled from.
+pub fn publish(
+    session: &Session,
+    manifest: &Descriptor,
+    id: ImageId,
+    names: &[Reference],
+    pulled: Option<&Digest>,
+) -> Result<()> {
     let store = session.store;
     for directory in ["oci/blobs/sha256", "layers/sha256", "images/sha256"] {
         durable::sync_directory(&store.root.join(directory))?;
@@ -184,10 +205,10 @@ pub fn publish(session: &Session, manifest: &Descriptor, id: ImageId, names: &[R
     let _lock = lock(&store.lock_path("names"))?;
     let mut index = Names::read(store)?;
     if names.is_empty() {
-        index.add(manifest.clone(), id, None)?;
+        index.add(manifest.clone(), id, None, None)?;
     }
     for name in names {
-        index.add(manifest.clone(), id, Some(name))?;
+        index.add(manifest.clone(), id, Some(name), pulled)?;
     }
     index.write(session)
 }

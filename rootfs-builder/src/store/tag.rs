@@ -20,7 +20,7 @@ impl Store {
             let manifest = found.manifest.to_oci();
             let entry = names.descriptors().iter().find(|entry| *entry.digest() == manifest);
             let entry = entry.ok_or_else(|| Error::NotFound(source.to_owned()))?;
-            publish(session, entry, found.id, std::slice::from_ref(target))?;
+            publish(session, entry, found.id, std::slice::from_ref(target), None)?;
             Ok(found.id)
         })
     }

@@ -8,7 +8,8 @@ use crate::image_file;
 
 #[test]
 fn what_is_missing_is_named() {
-    machine("no-such-image").command(["true"]).run().is_refused(&["no-such-image"]);
+    let never = ["--pull", "never"];
+    machine("no-such-image").with(never).command(["true"]).run().is_refused(&["no-such-image"]);
     machine("busybox")
         .with(["--kernel", "no-such-kernel"])
         .command(["true"])

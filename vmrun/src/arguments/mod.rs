@@ -7,10 +7,12 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod images;
 mod kernel;
+mod registry;
 mod run;
 
 pub use images::*;
 pub use kernel::KernelCommand;
+pub use registry::{LoginArguments, LogoutArguments, PullArguments, PullPolicy, PushArguments, Trust};
 pub use run::{EmulateArguments, RootfsChoice, RunArguments};
 
 /// Runs container images in micro-VMs of their own, on the kernel you choose.
@@ -19,7 +21,8 @@ pub use run::{EmulateArguments, RootfsChoice, RunArguments};
 #[derive(Debug, Parser)]
 #[command(name = "vmrun", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(after_help = "Start here:\n  vmrun doctor                     is this machine ready?\n  \
-    vmrun load -i image.tar          add an image (docker save, OCI archive or layout)\n  \
+    vmrun pull alpine                get an image from a registry\n  \
+    vmrun load -i image.tar          add one from an archive (docker save, OCI archive or layout)\n  \
     vmrun kernel add linux-image.deb add a kernel\n  \
     vmrun -it alpine sh              run a shell on it")]
 pub struct Arguments {
@@ -35,6 +38,14 @@ pub struct Arguments {
 pub enum Command {
     /// Run an image's command in a machine of its own
     Run(RunArguments),
+    /// Get an image from a registry
+    Pull(PullArguments),
+    /// Send an image to a registry
+    Push(PushArguments),
+    /// Keep credentials for a registry
+    Login(LoginArguments),
+    /// Forget a registry's credentials
+    Logout(LogoutArguments),
     /// List images
     Images(ImagesArguments),
     /// Show all that is known of images and machines, as JSON
@@ -87,6 +98,14 @@ pub fn parse() -> Arguments {
             std::process::exit(if failed { crate::FAILED.into() } else { 0 });
         }
     }
+}
+
+/// This process's arguments for the same `run` where the image has been pulled already.
+pub fn words_after_pull() -> Vec<OsString> {
+    let mut words = with_verb(std::env::args_os().collect());
+    let verb = words.iter().position(|word| word == "run").map_or(words.len(), |at| at + 1);
+    words.insert(verb, "--pulled".into());
+    words.drain(1..).collect()
 }
 
 /// Puts in the `run` that `vmrun IMAGE` leaves out: when the first word after the global options

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::PullPolicy;
 use crate::size;
 
 #[derive(Debug, Args)]
@@ -27,6 +28,12 @@ pub struct RunArguments {
     /// User of the process: name or number, with an optional :GROUP
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
+    /// When to pull the image
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = PullPolicy::Missing)]
+    pub pull: PullPolicy,
+    /// It has been pulled, by the host that runs this one
+    #[arg(long, hide = true)]
+    pub pulled: bool,
     /// Memory of the machine, such as 512m or 2g
     #[arg(short, long, value_name = "SIZE", default_value = "512m", value_parser = size::parse)]
     pub memory: u64,

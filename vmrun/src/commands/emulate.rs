@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use anyhow::{Context, Result};
 
-use crate::arguments::EmulateArguments;
+use crate::arguments::{EmulateArguments, words_after_pull};
 use crate::emulate::{self, EmulateOptions};
 use crate::home::Home;
 use crate::output::warn;
@@ -33,7 +33,7 @@ pub fn run_again(home: &Home, memory: u64) -> Result<u8> {
         "vmrun: no hardware virtualization here: using an emulated machine, which is slow (see `vmrun doctor`)",
     );
     let own = env::current_exe().context("cannot find vmrun's own executable")?;
-    let command: Vec<OsString> = [own.into_os_string()].into_iter().chain(env::args_os().skip(1)).collect();
+    let command: Vec<OsString> = [own.into_os_string()].into_iter().chain(words_after_pull()).collect();
     let memory = memory.saturating_add(OWN_MEMORY);
     emulate::run(home, &EmulateOptions { memory, cpus: 1, icount: false, kernel: None, command })
 }

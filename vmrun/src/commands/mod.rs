@@ -10,6 +10,9 @@ mod import;
 mod inspect;
 mod kernel;
 mod load;
+mod login;
+mod pull;
+mod push;
 mod rmi;
 mod rootfs;
 mod run;
@@ -27,6 +30,10 @@ pub fn dispatch(arguments: Arguments) -> Result<u8> {
     let home = || Home::locate(root);
     match arguments.command {
         Command::Run(run) => run::run(&home()?, &run),
+        Command::Pull(pull) => pull::pull(&home()?, &pull),
+        Command::Push(push) => push::push(&home()?, &push),
+        Command::Login(login) => login::login(&login),
+        Command::Logout(logout) => login::logout(&logout),
         Command::Images(listing) => images::images(&home()?, &listing),
         Command::Inspect(inspect) => inspect::inspect(&home()?, &inspect),
         Command::History(history) => history::history(&home()?, &history),

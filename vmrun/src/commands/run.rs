@@ -4,8 +4,11 @@ use std::io::{self, IsTerminal};
 
 use anyhow::{Context, Result, bail};
 
-use super::emulate;
-use crate::arguments::RunArguments;
+use rootfs_builder::image::Platform;
+use rootfs_builder::store::{Error, Image, Store};
+
+use super::{emulate, pull};
+use crate::arguments::{PullPolicy, RunArguments};
 use crate::hardware;
 use crate::home::Home;
 use crate::machine::{self, Attendance, KernelLog, MachineId, Record, Timing, monotonic_time};
@@ -17,7 +20,7 @@ pub fn run(home: &Home, run: &RunArguments) -> Result<u8> {
         bail!("the input device is not a terminal: leave out -t, or run from one");
     }
     let images = home.images()?;
-    let image = images.resolve(&run.image)?;
+    let image = find_image(&images, run)?;
     let kernels = home.kernels()?;
     let kernel = match &run.kernel {
         Some(name) => kernels.get(name)?,
@@ -48,6 +51,30 @@ pub fn run(home: &Home, run: &RunArguments) -> Result<u8> {
     description.exit_code = Some(*outcome.as_ref().unwrap_or(&crate::FAILED));
     record.describe(&description)?;
     outcome
+}
+
+/// Finds the image, and pulls it if that is wanted.
+fn find_image(images: &Store, run: &RunArguments) -> Result<Image> {
+    let policy = if run.pulled { PullPolicy::Never } else { run.pull };
+    if policy == PullPolicy::Always {
+        pull::before_run(images, &run.image)?;
+    }
+    let image = match images.resolve(&run.image) {
+        Err(Error::NotFound(_)) if policy == PullPolicy::Missing => {
+            warn(&format!("Unable to find image ‘{}’ locally", run.image));
+            pull::before_run(images, &run.image)?;
+            images.resolve(&run.image)?
+        }
+        image => image?,
+    };
+    let (wanted, is) = (Platform::default(), image.platform());
+    if !wanted.takes(is) {
+        bail!(
+            "{0} is for {is}, and only {wanted} can run: `vmrun pull {0}` gets the image for that",
+            run.image
+        );
+    }
+    Ok(image)
 }
 
 /// Says in one line what keeps this user from KVM.

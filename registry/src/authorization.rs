@@ -1,0 +1,139 @@
+//! What is shown to a registry so that it lets us in.
+//!
+//! Nothing is shown before it is asked for. Then it is remembered what the registry wants: a password, or tokens,
+//! of which each set of scopes has its own.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ureq::http::{HeaderMap, HeaderValue, Uri};
+
+use crate::challenge::{Challenge, challenge};
+use crate::credentials::{Credentials, Login};
+use crate::http::{Http, host_of};
+use crate::token::{self, Token, TokenRequest};
+use crate::{Error, Host, Result};
+
+pub struct Authorization {
+    credentials: Credentials,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    challenge: Option<Challenge>,
+    /// Once they have been looked up.
+    login: Option<Option<Login>>,
+    /// By scopes, joined.
+    tokens: HashMap<String, Token>,
+}
+
+impl Authorization {
+    pub fn new(credentials: Credentials) -> Authorization {
+        Authorization { credentials, state: Mutex::default() }
+    }
+
+    /// Takes note of what the registry asked for, before anything was requested.
+    pub fn learn(&self, headers: &HeaderMap) {
+        self.state().challenge = challenge(headers).ok();
+    }
+
+    /// What to send with a request, as far as it is known.
+    pub fn header(
+        &self,
+        http: &Http,
+        host: &Host,
+        registry: &Uri,
+        scopes: &[String],
+    ) -> Result<Option<HeaderValue>> {
+        let mut state = self.state();
+        match state.challenge.is_some() {
+            true => self.fulfil(&mut state, http, host, registry, scopes),
+            false => Ok(None),
+        }
+    }
+
+    /// What to send after a 401. `used` is what was sent before: somebody else may have renewed it meanwhile. None
+    /// if there is nothing better to send.
+    pub fn answer(
+        &self,
+        http: &Http,
+        host: &Host,
+        registry: &Uri,
+        scopes: &[String],
+        headers: &HeaderMap,
+        used: Option<&HeaderValue>,
+    ) -> Result<Option<HeaderValue>> {
+        let asked = challenge(headers).map_err(|kind| Error::Challenge { host: host_of(registry), kind })?;
+        // One at a time, so that several threads get one token.
+        let mut state = self.state();
+        state.challenge = Some(asked);
+        state.tokens.retain(|key, token| *key != scopes.join(" ") || Some(&token.header) != used);
+        let header = self.fulfil(&mut state, http, host, registry, scopes)?;
+        Ok(header.filter(|header| Some(header) != used))
+    }
+
+    /// Whether anything was shown that could have been refused.
+    pub fn has_login(&self) -> bool {
+        self.state().login.as_ref().is_some_and(Option::is_some)
+    }
+
+    fn fulfil(
+        &self,
+        state: &mut State,
+        http: &Http,
+        host: &Host,
+        registry: &Uri,
+        scopes: &[String],
+    ) -> Result<Option<HeaderValue>> {
+        if state.login.is_none() {
+            state.login = Some(self.credentials.get(host)?);
+        }
+        let login = state.login.as_ref().and_then(Option::as_ref);
+        if let Some(Login::RegistryToken(token)) = login {
+            return Ok(bearer(token));
+        }
+        match &state.challenge {
+            None => Ok(None),
+            Some(Challenge::Basic) => match login {
+                Some(Login::Password { user, password }) => basic(user, password).map(Some),
+                _ => Ok(None),
+            },
+            Some(Challenge::Bearer { realm, service }) => {
+                let key = scopes.join(" ");
+                if let Some(token) = state.tokens.get(&key).filter(|token| token.good_until > Instant::now())
+                {
+                    return Ok(Some(token.header.clone()));
+                }
+                let service = service.as_deref();
+                let token = token::fetch(http, &TokenRequest { registry, realm, service, scopes, login })?;
+                let header = token.header.clone();
+                state.tokens.insert(key, token);
+                Ok(Some(header))
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Whoever panicked in between left nothing half done that matters.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// RFC 7617.
+pub fn basic(user: &str, password: &str) -> Result<HeaderValue> {
+    let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+    let mut value = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Basic"));
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// RFC 6750; none for what cannot stand in a header.
+pub fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

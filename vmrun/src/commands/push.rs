@@ -1,0 +1,32 @@
+//! `vmrun push`: an image to a registry.
+
+use anyhow::{Context, Result, bail};
+use rootfs_builder::reference::Reference;
+
+use super::pull::connect;
+use crate::arguments::PushArguments;
+use crate::home::Home;
+use crate::progress::LayerBars;
+
+pub fn push(home: &Home, arguments: &PushArguments) -> Result<u8> {
+    let name: Reference = arguments.name.parse()?;
+    let (Some(tag), None) = (name.tag(), name.digest()) else {
+        bail!("‘{name}’ has a digest: an image is pushed by NAME[:TAG], and gets its digest from what it is");
+    };
+    let images = home.images()?;
+    let image = images.outgoing(&name).with_context(|| format!("cannot push {name}"))?;
+    if !arguments.quiet {
+        println!("The push refers to repository [{}/{}]", name.registry(), name.repository());
+    }
+    connect(name.registry(), arguments.trust)
+        .and_then(|registry| {
+            let repository = registry.repository(name.repository());
+            repository.push(&image, tag, &LayerBars::new(arguments.quiet))
+        })
+        .with_context(|| format!("cannot push {name}"))?;
+    match arguments.quiet {
+        true => println!("{}", name.full()),
+        false => println!("{tag}: digest: {} size: {}", image.digest, image.manifest.len()),
+    }
+    Ok(0)
+}
