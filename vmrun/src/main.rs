@@ -11,6 +11,7 @@ mod machine;
 mod output;
 mod progress;
 mod size;
+mod whole_file;
 
 use std::process::ExitCode;
 

@@ -22,6 +22,7 @@ pub use docker::{DockerImage, docker_images};
 pub use documents::{CheckedConfig, Documents, check_config, platform_of, read_config};
 pub use index::{find_image, find_images};
 pub use layout::{Layout, check_version as check_layout_version};
+pub use names::{CONTAINERD_NAME, REF_NAME};
 pub use stream::{Contents, blob_path, read};
 
 /// What an archive may hold. Beyond a limit it is refused, and the message says so.

@@ -5,9 +5,9 @@ use oci_spec::image::Descriptor;
 use crate::reference::Reference;
 
 /// Containerd and Docker write the full name here.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
+pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// The specification's own (annotations.md); often only a tag.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The name that a descriptor's annotations give, or a warning that they give only half of one.
 pub fn name_of(descriptor: &Descriptor) -> (Option<Reference>, Option<String>) {

@@ -100,13 +100,14 @@ fn sweep(session: &Session, directory: &Path, mut keep: impl FnMut(&Digest) -> b
     Ok(())
 }
 
-fn in_use(image: &Path) -> bool {
+/// Whether somebody holds an image: a machine that runs on it, or a command that reads it.
+pub(super) fn in_use(image: &Path) -> bool {
     File::open(image.join("image.json"))
         .is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }
 
 /// Adds the blobs that an entry of an index refers to. None if one of its documents cannot be read.
-fn mark(store: &Store, entry: &Descriptor, kept: &mut HashSet<Digest>) -> Option<()> {
+pub(super) fn mark(store: &Store, entry: &Descriptor, kept: &mut HashSet<Digest>) -> Option<()> {
     let digest: Digest = entry.digest().to_string().parse().ok()?;
     if !kept.insert(digest) {
         return Some(());

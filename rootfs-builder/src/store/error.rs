@@ -48,6 +48,14 @@ pub enum Error {
     SeveralImages(usize),
     #[error("‘{0}’ has a digest, which an image has anyway; give it a name with a tag")]
     DigestInName(Reference),
+    #[error("writing the file: {0}")]
+    Output(#[source] io::Error),
+    #[error(
+        "layer {} is {media_type}, which OCI images do not have and other tools do not read; \
+         save it with --format docker, or import its files again",
+        blob.short()
+    )]
+    NoMediaType { blob: Digest, media_type: String },
     #[error("no such image: {0}")]
     NotFound(String),
     #[error("‘{0}’ is the beginning of several image ids; give more digits")]

@@ -63,6 +63,7 @@ impl Record {
 pub struct Image {
     id: ImageId,
     manifest: Digest,
+    name: Option<Reference>,
     record: Record,
     directory: PathBuf,
     layers_directory: PathBuf,
@@ -101,6 +102,11 @@ pub struct ImageSummary {
 impl Image {
     pub fn id(&self) -> ImageId {
         self.id
+    }
+
+    /// The name by which it was found; none if that was its id.
+    pub fn name(&self) -> Option<&Reference> {
+        self.name.as_ref()
     }
 
     /// The digest of its manifest: of the one that was found, if it came with several.
@@ -176,7 +182,9 @@ impl Store {
     /// by id or by the beginning of an id.
     pub fn resolve(&self, name: &str) -> Result<Image> {
         let images = Names::read(self)?.all(self);
-        let &Named { id, manifest, .. } = find(&images, name)?.0;
+        let (found, by) = find(&images, name)?;
+        let Named { id, manifest, .. } = *found;
+        let called = found.reference.clone().filter(|_| by == By::Name);
         let directory = self.image_directory(&id);
         let path = directory.join("image.json");
         let gone = || Error::NotFound(name.to_owned());
@@ -193,7 +201,7 @@ impl Store {
         lease.read_to_end(&mut bytes).at("reading", &path)?;
         let record = parse_record(&path, &bytes)?;
         let layers_directory = self.root.join("layers/sha256");
-        Ok(Image { id, manifest, record, directory, layers_directory, _lease: lease })
+        Ok(Image { id, manifest, name: called, record, directory, layers_directory, _lease: lease })
     }
 
     /// Writes an image's disk to an empty file: one ordinary EROFS file system. Returns its length in bytes.
@@ -201,7 +209,7 @@ impl Store {
         let disk = image.disk();
         for part in &disk.parts {
             let file = File::open(&part.path).at("opening", &part.path)?;
-            let copied = io::copy(&mut file.take(part.length), out).at("copying", &part.path)?;
+            let copied = io::copy(&mut file.take(part.length), out).map_err(Error::Output)?;
             if copied != part.length {
                 let reason = format!("it has {copied} bytes instead of {}", part.length);
                 return Err(Error::Damaged { path: part.path.clone(), reason });

@@ -31,11 +31,14 @@ mod load_archive;
 mod manifest;
 mod names;
 mod pipe;
+mod prune;
 pub mod pull;
 pub mod push;
 mod remove;
+mod save;
 mod session;
 mod tag;
+mod usage;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,9 +52,12 @@ pub use history::{HistoryEntry, HistoryLayer};
 pub use images::{Disk, DiskPart, Image, ImageSummary};
 pub use import::ImportConfig;
 pub use load::{LoadSource, Loaded};
+pub use prune::Pruned;
 pub use pull::{Pulled, Remote};
 pub use push::Outgoing;
 pub use remove::Removed;
+pub use save::ArchiveFormat;
+pub use usage::{ImageUsage, Kind, KindUsage, LayerUsage, Usage};
 
 use error::At;
 

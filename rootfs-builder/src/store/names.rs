@@ -1,6 +1,6 @@
 //! `oci/index.json`: which images there are and what they are called.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -10,12 +10,11 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, ImageManifest, 
 use super::error::{At, Error, Result};
 use super::session::{Session, lock};
 use super::{Store, blobs, durable};
+use crate::archive::REF_NAME;
 use crate::digest::Digest;
 use crate::image::ImageId;
 use crate::reference::Reference;
 
-/// The annotation by which skopeo and umoci find an image in a layout. Holds the name in full.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Spares reading the manifest. Other tools do not write it.
 const IMAGE_ID: &str = "dev.vmrun.image.id";
 /// The digest that the name stood for where the image was pulled from: the manifest's own, or that of the index
@@ -55,6 +54,11 @@ impl Names {
     /// Every image of the index that the store has a disk of. Other tools may have added some.
     pub fn all(&self, store: &Store) -> Vec<Named> {
         self.entries.iter().filter_map(|entry| named(store, entry)).collect()
+    }
+
+    /// Every entry, and which image of the store it is, if any.
+    pub fn pairs<'a>(&'a self, store: &'a Store) -> impl Iterator<Item = (&'a Descriptor, Option<Named>)> {
+        self.entries.iter().map(|entry| (entry, named(store, entry)))
     }
 
     pub fn descriptors(&self) -> &[Descriptor] {
@@ -225,6 +229,10 @@ pub fn withdraw<T>(session: &Session, choose: impl FnOnce(&[Named]) -> Result<(T
             let full = name.full();
             index.remove(|entry| ref_name(entry) == Some(&full));
         }
+        Withdrawal::Entries(chosen) => {
+            let is_one = |named: Named| chosen.contains(&(named.manifest, named.reference));
+            index.remove(|entry| named(store, entry).is_some_and(is_one));
+        }
         Withdrawal::Image(id) => {
             let is_it = |entry: &Descriptor| named(store, entry).is_some_and(|named| named.id == id);
             index.remove(is_it);
@@ -239,4 +247,6 @@ pub enum Withdrawal {
     Name(Reference),
     /// Everything that refers to an image.
     Image(ImageId),
+    /// These, by manifest and name.
+    Entries(HashSet<(Digest, Option<Reference>)>),
 }

@@ -6,6 +6,7 @@ mod images;
 mod kernels;
 mod listing;
 mod mistakes;
+mod saving;
 mod surroundings;
 
 use std::path::PathBuf;

@@ -9,11 +9,13 @@ mod images;
 mod kernel;
 mod registry;
 mod run;
+mod store;
 
 pub use images::*;
 pub use kernel::KernelCommand;
 pub use registry::{LoginArguments, LogoutArguments, PullArguments, PullPolicy, PushArguments, Trust};
 pub use run::{EmulateArguments, RootfsChoice, RunArguments};
+pub use store::*;
 
 /// Runs container images in micro-VMs of their own, on the kernel you choose.
 ///
@@ -58,12 +60,24 @@ pub enum Command {
     Load(LoadArguments),
     /// Make an image from a root file system tarball
     Import(ImportArguments),
+    /// Write images to an archive that Docker, Podman and skopeo read
+    Save(SaveArguments),
     /// Remove images
     Rmi(RmiArguments),
     /// Write an image's root file system as one EROFS file
     Rootfs(RootfsArguments),
+    /// Show what images take on disk, and what they share
+    Df(DfArguments),
+    /// Remove images that nobody needs, and what killed commands left
+    Prune(PruneArguments),
     /// Check the stored images, and repair what is damaged
     Fsck(FsckArguments),
+    /// Docker's long forms of the verbs about images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Docker's long forms of df and prune
+    #[command(subcommand)]
+    System(SystemCommand),
     /// Manage kernels
     #[command(subcommand)]
     Kernel(KernelCommand),

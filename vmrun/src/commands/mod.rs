@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod completions;
+mod df;
 mod doctor;
 mod emulate;
 mod fsck;
@@ -11,12 +12,16 @@ mod inspect;
 mod kernel;
 mod load;
 mod login;
+mod prune;
 mod pull;
 mod push;
 mod rmi;
 mod rootfs;
 mod run;
+mod save;
 mod tag;
+
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -26,9 +31,14 @@ use crate::machine;
 
 /// Carries out what the command line says; the result is the exit code.
 pub fn dispatch(arguments: Arguments) -> Result<u8> {
-    let root = arguments.root.as_deref();
+    carry_out(arguments.command, arguments.root.as_deref())
+}
+
+fn carry_out(command: Command, root: Option<&Path>) -> Result<u8> {
     let home = || Home::locate(root);
-    match arguments.command {
+    match command {
+        Command::Image(image) => carry_out(image.into(), root),
+        Command::System(system) => carry_out(system.into(), root),
         Command::Run(run) => run::run(&home()?, &run),
         Command::Pull(pull) => pull::pull(&home()?, &pull),
         Command::Push(push) => push::push(&home()?, &push),
@@ -40,8 +50,11 @@ pub fn dispatch(arguments: Arguments) -> Result<u8> {
         Command::Tag(tag) => tag::tag(&home()?, &tag),
         Command::Load(load) => load::load(&home()?, load),
         Command::Import(import) => import::import(&home()?, import),
+        Command::Save(save) => save::save(&home()?, &save),
         Command::Rmi(rmi) => rmi::rmi(&home()?, &rmi),
         Command::Rootfs(rootfs) => rootfs::rootfs(&home()?, &rootfs),
+        Command::Df(df) => df::df(&home()?, &df),
+        Command::Prune(prune) => prune::prune(&home()?, &prune),
         Command::Fsck(fsck) => fsck::fsck(&home()?, &fsck),
         Command::Kernel(kernel) => kernel::kernel(&home()?, kernel),
         Command::Emulate(emulate) => emulate::emulate(&home()?, emulate),

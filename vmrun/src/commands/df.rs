@@ -1,0 +1,120 @@
+//! `vmrun df`: where the disk went.
+
+use anyhow::Result;
+use rootfs_builder::image::format_time;
+use rootfs_builder::store::{ImageUsage, Kind, KindUsage, Usage};
+use serde_json::{Value, json};
+
+use crate::age::age;
+use crate::arguments::{DfArguments, Format};
+use crate::home::Home;
+use crate::output::table;
+use crate::size;
+
+const KINDS: [(Kind, &str, &str); 4] = [
+    (Kind::LayerData, "Layers", "layers"),
+    (Kind::EntryTable, "Entry tables", "entry_tables"),
+    (Kind::Metadata, "Metadata", "metadata"),
+    (Kind::Blob, "Blobs", "blobs"),
+];
+
+pub fn df(home: &Home, arguments: &DfArguments) -> Result<u8> {
+    let usage = home.images()?.usage()?;
+    if arguments.format == Format::Json {
+        println!("{}", serde_json::to_string_pretty(&as_json(&usage))?);
+        return Ok(0);
+    }
+    let rows: Vec<_> = usage.images.iter().map(image).collect();
+    table(["IMAGE", "IMAGE ID", "CREATED", "SIZE", "SHARED", "UNIQUE", "IN USE"], &rows)?;
+    if arguments.verbose {
+        println!();
+        let rows: Vec<_> = usage
+            .layers
+            .iter()
+            .map(|(diff_id, layer)| {
+                let sizes = [layer.data, layer.entries].map(size::show);
+                let [data, entries] = sizes;
+                [diff_id.short(), data, entries, layer.images.to_string()]
+            })
+            .collect();
+        table(["LAYER", "DATA", "ENTRY TABLE", "IMAGES"], &rows)?;
+    }
+    println!();
+    table(["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"], &totals(&usage))?;
+    Ok(0)
+}
+
+fn image(image: &ImageUsage) -> [String; 7] {
+    let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
+    [
+        if names.is_empty() { "<none>".into() } else { names.join(", ") },
+        image.id.short(),
+        age(image.created),
+        size::show(image.size),
+        size::show(image.shared),
+        size::show(image.unique()),
+        if image.in_use { "yes".into() } else { String::new() },
+    ]
+}
+
+fn totals(usage: &Usage) -> Vec<[String; 5]> {
+    let row = |name: &str, total: &KindUsage| {
+        let share = (total.reclaimable * 100).checked_div(total.size).unwrap_or(0);
+        let reclaimable = format!("{} ({share}%)", size::show(total.reclaimable));
+        let [count, active] = [total.count, total.active].map(|number| number.to_string());
+        [name.to_owned(), count, active, size::show(total.size), reclaimable]
+    };
+    let mut sum = KindUsage::default();
+    let mut rows = Vec::new();
+    for (kind, name, _) in KINDS {
+        let total = usage.kinds.get(&kind).copied().unwrap_or_default();
+        sum.count += total.count;
+        sum.active += total.active;
+        sum.size += total.size;
+        sum.reclaimable += total.reclaimable;
+        rows.push(row(name, &total));
+    }
+    rows.push(row("All", &sum));
+    if usage.unfinished > 0 {
+        let empty = String::new;
+        rows.push(["Unfinished".into(), empty(), empty(), size::show(usage.unfinished), empty()]);
+    }
+    rows
+}
+
+fn as_json(usage: &Usage) -> Value {
+    let image = |image: &ImageUsage| {
+        json!({
+            "id": image.id.to_string(),
+            "names": image.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "created": image.created.and_then(format_time),
+            "in_use": image.in_use,
+            "size": image.size,
+            "shared": image.shared,
+            "unique": image.unique(),
+        })
+    };
+    let layers = usage.layers.iter().map(|(diff_id, layer)| {
+        json!({
+            "diff_id": diff_id.to_string(),
+            "data": layer.data,
+            "entries": layer.entries,
+            "images": layer.images,
+        })
+    });
+    let mut totals = json!({ "unfinished": usage.unfinished });
+    for (kind, _, key) in KINDS {
+        let total = usage.kinds.get(&kind).copied().unwrap_or_default();
+        totals[key] = json!({
+            "count": total.count,
+            "active": total.active,
+            "size": total.size,
+            "reclaimable": total.reclaimable,
+        });
+    }
+    json!({
+        "images": usage.images.iter().map(image).collect::<Vec<_>>(),
+        "layers": layers.collect::<Vec<_>>(),
+        "totals": totals,
+    })
+}
