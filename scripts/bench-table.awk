@@ -1,7 +1,8 @@
-# Makes the tables of docs/benchmarks.md from what bench-start and bench-rootfs print.
+# Makes the tables of docs/benchmarks.md from what bench-start and bench-images print.
 
 $1 == "command-line" { sub(/^command-line /, ""); command_line = $0; next }
 $1 == "layer" { layer = $2; next }
+NF == 3 && $3 ~ /[a-zA-Z]/ { add($1, $2); next }
 NF == 3 { add($1 " first", $2); add($1 " exit", $3); next }
 NF == 2 { add($1, $2) }
 
@@ -26,16 +27,18 @@ function start(name, what) {
     printf "| %s | %.0f | %.0f | %.2f | %s |\n", what, median(name " first"), median(name " exit"), \
         median(name " first") / median("microvm first"), each(name " first")
 }
-# A contender's time in each round as a share of the digest's in the same round.
-function disk(name, what, synced, _i, _least, _most) {
-    for (_i = 1; _i <= count[name]; _i++) add(name " ratio", values[name, _i] / values["digest", _i])
-    _least = _most = values[name " ratio", 1]
+# A contender's time in each round as a share of another's in the same round: median, least and most.
+function ratio(name, other, _key, _i, _least, _most) {
+    _key = name " of " other
+    for (_i = 1; _i <= count[name]; _i++) add(_key, values[name, _i] / values[other, _i])
+    _least = _most = values[_key, 1]
     for (_i = 2; _i <= count[name]; _i++) {
-        if (values[name " ratio", _i] < _least) _least = values[name " ratio", _i]
-        if (values[name " ratio", _i] > _most) _most = values[name " ratio", _i]
+        if (values[_key, _i] < _least) _least = values[_key, _i]
+        if (values[_key, _i] > _most) _most = values[_key, _i]
     }
-    printf "| %s | %.2f | %.2f to %.2f | %s |\n", what, median(name " ratio"), _least, _most, synced
+    return sprintf("%.2f | %.2f to %.2f", median(_key), _least, _most)
 }
+function disk(name, what, synced) { printf "| %s | %s | %s |\n", what, ratio(name, "digest"), synced }
 
 END {
     print "Start, in milliseconds of a clock that counts instructions (one is 500,000 of them); medians:\n"
@@ -51,5 +54,23 @@ END {
     disk("digest", "`zcat LAYER \\| sha256sum`", "nothing is written")
     disk("load", "`vmrun load -i LAYOUT`", "all of it: blob, layer, metadata and names, synced")
     disk("unpack", "`umoci unpack` and `mkfs.erofs`", "all of it, nothing synced")
-    disk("unpack_in_memory", "the same, in memory (tmpfs)", "nothing")
+    disk("load_ten", "the same files in ten layers, `vmrun load -i LAYOUT`", "all of it, synced")
+    disk("unpack_in_memory", "`umoci unpack` and `mkfs.erofs`, in memory (tmpfs)", "nothing")
+    disk("skopeo_copy", "`skopeo copy docker://localhost… oci:…`", "the blob, nothing synced")
+    disk("pull", "`vmrun pull localhost…`", "all of it: blob, layer, metadata and names, synced")
+    print "\nThe same, held against one another in the same rounds:\n"
+    print "| | median | least and most |"
+    print "|---|---|---|"
+    printf "| `vmrun load`, of `umoci unpack` and `mkfs.erofs` on the same disk | %s |\n", ratio("load", "unpack")
+    printf "| `vmrun load`, of the same in memory | %s |\n", ratio("load", "unpack_in_memory")
+    printf "| ten layers, of one layer | %s |\n", ratio("load_ten", "load")
+    printf "| `vmrun pull`, of `skopeo copy` | %s |\n", ratio("pull", "skopeo_copy")
+    print "\nWhat an image costs:\n"
+    print "| | |"
+    print "|---|---|"
+    printf "| processor time to add an image of a known base and a layer of 1 MB | %.0f ms |\n", median("derived_cpu")
+    printf "| disk that it takes beside its own layer | %.0f KB, %.2f %% of the base |\n", \
+        median("derived_disk") / 1000, 100 * median("derived_disk") / median("base_disk")
+    printf "| peak memory of building a layer of 5 files of 1 GiB each | %.0f MiB |\n", median("memory_large") / 1024
+    printf "| peak memory of building a layer of 300,000 small files | %.0f MiB |\n", median("memory_small") / 1024
 }
