@@ -11,11 +11,13 @@ mod command;
 mod kernel_log;
 mod process;
 mod record;
+mod registry;
 mod terminal;
 
 pub use command::{Command, machine, recorded_machine, vmrun};
 pub use process::{Outcome, Running, monitor_of};
 pub use record::Record;
+pub use registry::Registry;
 pub use terminal::Terminal;
 
 /// The kernels of the tests' store: Debian's stable one, and a newer one.
