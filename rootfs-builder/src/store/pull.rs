@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 use std::io::Read;
 
-use oci_spec::image::{Descriptor, MediaType};
+use oci_spec::image::{Descriptor, ImageManifest, MediaType};
 use serde::Deserialize;
 
 use super::error::{Error, Result};
 use super::images::find;
 use super::load::build_image;
 use super::names::Names;
-use super::{Store, layers, names};
+use super::{Store, blobs, layers, names};
 use crate::archive::{self, Documents, FoundLayer};
 use crate::digest::Digest;
 use crate::image::{ImageId, Platform};
@@ -123,7 +123,22 @@ impl Store {
             _ => Some(digest),
         };
         let pulled = Pulled { id: known.id, digest, up_to_date: true, warnings: Vec::new() };
-        Ok((fits && current == Some(digest)).then_some(pulled))
+        let up_to_date = fits && current == Some(digest) && self.is_complete(&known.manifest);
+        Ok(up_to_date.then_some(pulled))
+    }
+
+    /// Whether everything that a manifest names is here. `fsck` takes away what is damaged.
+    fn is_complete(&self, manifest: &Digest) -> bool {
+        let document = blobs::document(self, manifest).ok();
+        let manifest = document.and_then(|bytes| serde_json::from_slice::<ImageManifest>(&bytes).ok());
+        let digest = |descriptor: &Descriptor| descriptor.digest().to_string().parse::<Digest>().ok();
+        manifest.is_some_and(|manifest| {
+            digest(manifest.config()).is_some_and(|config| blobs::path(self, &config).exists())
+                && manifest
+                    .layers()
+                    .iter()
+                    .all(|layer| digest(layer).is_some_and(|blob| self.known_diff_id(&blob).is_some()))
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 //! one line.
 
 mod crashes;
+mod damage;
 mod images;
 mod kernels;
 mod listing;

@@ -27,15 +27,14 @@ pub fn fsck(home: &Home, arguments: &FsckArguments) -> Result<u8> {
     }
     if !arguments.quiet {
         println!(
-            "{} images, {} layers, {} blobs, {} read: {}",
-            report.images,
-            report.layers,
-            report.blobs,
+            "{}, {}, {}, {} read: {}",
+            count(report.images, "image"),
+            count(report.layers, "layer"),
+            count(report.blobs, "blob"),
             size::show(report.bytes),
             match report.findings.len() {
                 0 => "all is well".to_owned(),
-                1 => "1 finding".to_owned(),
-                several => format!("{several} findings"),
+                findings => count(findings, "finding"),
             }
         );
     }
@@ -44,4 +43,8 @@ pub fn fsck(home: &Home, arguments: &FsckArguments) -> Result<u8> {
         (false, false) => REPAIRED,
         (false, true) => DAMAGED,
     })
+}
+
+fn count(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
