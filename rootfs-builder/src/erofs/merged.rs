@@ -33,6 +33,11 @@ pub fn merge_layers(layers: &[LayerFiles<'_>], writer: &[u8]) -> Result<Merged, 
     Ok(merged)
 }
 
+/// The file system's UUID.
+pub fn uuid_of(identity: &Xxh3Default) -> [u8; 16] {
+    *uuid::Builder::from_custom_bytes(identity.digest128().to_be_bytes()).as_uuid().as_bytes()
+}
+
 /// Of each layer, lowest first, the bytes of its data file that the merged tree does not show: files that were
 /// removed or replaced, by a layer above or by their own.
 pub fn hidden_bytes(layers: &[LayerFiles<'_>]) -> Result<Vec<u64>, Error> {

@@ -1,83 +1,50 @@
-//! Writing an image's metadata file.
+//! Writing what a file system says of its files: super block, inodes, directories, shared xattrs.
 
 use super::directory::{self, Entry};
 use super::format::*;
 use super::inode::Inode;
-use super::merged::{Merged, merge_layers};
-use super::plan::{Placed, Plan, is_settled, plan};
+use super::inode_area::InodeArea;
+use super::plan::{Placed, Plan};
 use super::shared_xattrs::EncodedXattrs;
-use super::{Error, LayerFiles, MetadataSummary};
+use super::{Contents, Error};
 use crate::layer::FileType;
 use crate::tree::{self, Body, Place, Tree};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
 use zerocopy::IntoBytes;
 
-/// Changes when the same layers give other bytes.
-const WRITER: &[u8] = b"vmrun metadata 1";
-
-/// Merges `layers`, lowest first, and writes the image's metadata to the empty file `out`. The image's disk
-/// is [`out` | data of the first layer | data of the second | …].
-pub fn write_metadata(layers: &[LayerFiles<'_>], out: File) -> Result<MetadataSummary, Error> {
-    let Merged { tree, identity } = merge_layers(layers, WRITER)?;
-    let (mut plan, xattrs) = plan(&tree).ok_or(Error::TooLarge)?;
-    let parts = Parts::new(plan.blocks, layers)?;
-    settle_nids(&tree, &mut plan, &parts);
-    let uuid = *uuid::Builder::from_custom_bytes(identity.digest128().to_be_bytes()).as_uuid().as_bytes();
-    let writer = MetadataWriter { tree: &tree, plan: &plan, xattrs: &xattrs, parts: &parts, layers };
-    writer.write(out, uuid)?;
-    Ok(MetadataSummary { length: u64::from(plan.blocks) * BLOCK as u64, inodes: plan.inodes, uuid })
+/// Where the contents of plain files are.
+pub enum Data {
+    /// In the layers' data files, which begin at these blocks.
+    Layers(Vec<u32>),
+    /// Copied; first blocks by inode.
+    Copied(HashMap<tree::Inode, u32>),
 }
 
-/// Where the parts of the disk begin.
-struct Parts {
-    /// First block of each layer's data.
-    layers: Vec<u32>,
+pub struct MetadataWriter<'a> {
+    pub tree: &'a Tree,
+    pub plan: &'a Plan,
+    pub xattrs: &'a EncodedXattrs,
+    pub data: &'a Data,
     /// Blocks of the whole disk.
-    blocks: u32,
-}
-
-impl Parts {
-    fn new(metadata_blocks: u32, layers: &[LayerFiles<'_>]) -> Result<Parts, Error> {
-        let mut parts = Parts { layers: Vec::with_capacity(layers.len()), blocks: metadata_blocks };
-        for layer in layers {
-            parts.layers.push(parts.blocks);
-            let blocks = u32::try_from(layer.data_length / BLOCK as u64).map_err(|_| Error::TooLarge)?;
-            parts.blocks = parts.blocks.checked_add(blocks).ok_or(Error::TooLarge)?;
-        }
-        Ok(parts)
-    }
-}
-
-/// Fills in the nids of inodes that are in the layers' data.
-fn settle_nids(tree: &Tree, plan: &mut Plan, parts: &Parts) {
-    for (inode, nid) in plan.nids.iter_mut().enumerate() {
-        let row = tree.inode(inode as u32);
-        if let (true, Some(Place::Settled { layer, offset })) = (is_settled(row), row.place()) {
-            let begin = u64::from(parts.layers[usize::from(layer)]) * BLOCK as u64;
-            *nid = (begin + offset) / SLOT as u64;
-        }
-    }
-}
-
-struct MetadataWriter<'a> {
-    tree: &'a Tree,
-    plan: &'a Plan,
-    xattrs: &'a EncodedXattrs,
-    parts: &'a Parts,
-    layers: &'a [LayerFiles<'a>],
+    pub blocks: u32,
 }
 
 impl MetadataWriter<'_> {
-    fn write(&self, out: File, uuid: [u8; 16]) -> Result<(), Error> {
-        let inode_bytes = self.plan.inode_blocks as usize * BLOCK;
-        let mut inodes = vec![0; inode_bytes];
-        let mut blocks = BufWriter::with_capacity(256 << 10, &out);
-        blocks.seek(SeekFrom::Start(inode_bytes as u64)).map_err(Error::Write)?;
+    /// Writes [`Plan::blocks`] to the begin of an empty file.
+    pub fn write(
+        &self,
+        out: &File,
+        mut inodes: InodeArea<'_>,
+        contents: &mut Contents<'_>,
+        uuid: [u8; 16],
+    ) -> Result<(), Error> {
+        let mut blocks = BufWriter::with_capacity(256 << 10, out);
+        let begin = u64::from(self.plan.inode_blocks) * BLOCK as u64;
+        blocks.seek(SeekFrom::Start(begin)).map_err(Error::Write)?;
         let mut encoded = Vec::new();
         let mut content = Vec::new();
-        let mut contents = Contents::new(self.layers);
         for (number, placed) in self.plan.placed.iter().enumerate() {
             encoded.clear();
             content.clear();
@@ -92,18 +59,16 @@ impl MetadataWriter<'_> {
                 blocks.write_all(&content).map_err(Error::Write)?;
                 content = inlined;
             } else {
-                self.inlined(placed, &mut contents, &mut content)?;
+                self.inlined(placed, contents, &mut content)?;
             }
             self.inode(placed, number as u32 + 1, &mut encoded);
             encoded.extend_from_slice(&content);
-            let offset = placed.offset as usize;
-            inodes[offset..offset + encoded.len()].copy_from_slice(&encoded);
+            inodes.put(placed.offset, &encoded)?;
         }
         blocks.write_all(&self.xattrs.shared).map_err(Error::Write)?;
         blocks.flush().map_err(Error::Write)?;
         drop(blocks);
-        self.super_block(uuid, &mut inodes);
-        out.write_all_at(&inodes, 0).map_err(Error::Write)?;
+        inodes.finish(out, |first_block| self.super_block(uuid, first_block))?;
         out.set_len(u64::from(self.plan.blocks) * BLOCK as u64).map_err(Error::Write)
     }
 
@@ -117,7 +82,7 @@ impl MetadataWriter<'_> {
             inodes: self.plan.inodes.into(),
             epoch: (self.plan.epoch.seconds as u64).into(),
             epoch_nanoseconds: self.plan.epoch.nanoseconds.into(),
-            blocks: self.parts.blocks.into(),
+            blocks: self.blocks.into(),
             xattr_block: self.plan.xattr_block.into(),
             uuid,
             ..SuperBlock::default()
@@ -151,9 +116,9 @@ impl MetadataWriter<'_> {
                 inode.layout = directory.layout;
                 inode.union = directory.first_block;
             }
-            Body::File { size, place } => self.content(&mut inode, size, place),
+            Body::File { size, place } => self.content(&mut inode, placed, size, place),
             Body::Symlink { target, place } => {
-                self.content(&mut inode, self.tree.text(target).len() as u64, place);
+                self.content(&mut inode, placed, self.tree.text(target).len() as u64, place);
             }
             Body::CharacterDevice { number, .. } | Body::BlockDevice { number, .. } => inode.union = number,
             Body::Fifo { .. } => {}
@@ -165,12 +130,15 @@ impl MetadataWriter<'_> {
         out.extend_from_slice(xattrs);
     }
 
-    fn content(&self, inode: &mut Inode<'_>, size: u64, place: Place) {
+    fn content(&self, inode: &mut Inode<'_>, placed: &Placed, size: u64, place: Place) {
         inode.size = size;
         match place {
             Place::Settled { .. } if size > 0 => inode.layout = Layout::Inline,
             Place::Plain { layer, block } if size > 0 => {
-                inode.union = self.parts.layers[usize::from(layer)] + block;
+                inode.union = match self.data {
+                    Data::Layers(begins) => begins[usize::from(layer)] + block,
+                    Data::Copied(begins) => begins.get(&placed.inode).copied().unwrap_or_default(),
+                };
             }
             _ => {}
         }
@@ -221,28 +189,5 @@ fn type_number(file_type: FileType) -> u8 {
         FileType::CharacterDevice => TYPE_CHARACTER_DEVICE,
         FileType::BlockDevice => TYPE_BLOCK_DEVICE,
         FileType::Fifo => TYPE_FIFO,
-    }
-}
-
-/// The layers' data files, opened when they are needed.
-struct Contents<'a> {
-    layers: &'a [LayerFiles<'a>],
-    open: Vec<Option<File>>,
-}
-
-impl<'a> Contents<'a> {
-    fn new(layers: &'a [LayerFiles<'a>]) -> Contents<'a> {
-        Contents { layers, open: layers.iter().map(|_| None).collect() }
-    }
-
-    fn read(&mut self, layer: u16, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let path = self.layers[usize::from(layer)].data;
-        let error = |source| Error::Read { path: path.to_owned(), source };
-        let slot = &mut self.open[usize::from(layer)];
-        let file = match slot {
-            Some(file) => file,
-            None => slot.insert(File::open(path).map_err(error)?),
-        };
-        file.read_exact_at(out, offset).map_err(error)
     }
 }

@@ -1,8 +1,12 @@
 //! EROFS images: the merged tree of some layers as one read-only file system.
 
+mod composite;
+mod contents;
 mod directory;
+mod flat;
 pub mod format;
 pub(crate) mod inode;
+mod inode_area;
 mod merged;
 mod metadata;
 pub(crate) mod packing;
@@ -10,8 +14,11 @@ mod plan;
 mod shared_xattrs;
 pub(crate) mod xattr;
 
+pub use composite::write_metadata;
+pub use flat::write_flat;
 pub use merged::hidden_bytes;
-pub use metadata::write_metadata;
+
+use contents::Contents;
 
 use crate::layer::table::Damage;
 use std::io;

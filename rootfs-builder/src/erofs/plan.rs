@@ -35,7 +35,17 @@ pub struct Placed {
     pub offset: u64,
 }
 
+/// What becomes of the small files that layers bring as finished inodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmallFiles {
+    /// They stay where they are, but for those with several names.
+    InLayers,
+    /// They become inodes of the image's own.
+    Own,
+}
+
 pub struct Plan {
+    pub small_files: SmallFiles,
     /// The nodes of every directory, sorted by name.
     pub order: Vec<Node>,
     pub directories: Vec<Directory>,
@@ -52,15 +62,19 @@ pub struct Plan {
     pub blocks: u32,
 }
 
-/// Whether a finished inode in a layer can stand for this one.
-pub fn is_settled(inode: &InodeRow) -> bool {
-    matches!(inode.place(), Some(Place::Settled { .. })) && inode.links == 1
+impl SmallFiles {
+    /// Whether a finished inode in a layer stands for this one.
+    pub fn is_settled(self, inode: &InodeRow) -> bool {
+        self == SmallFiles::InLayers
+            && matches!(inode.place(), Some(Place::Settled { .. }))
+            && inode.links == 1
+    }
 }
 
 /// The modification time that most of the image's own inodes share.
-fn common_time(tree: &Tree) -> Epoch {
+fn common_time(tree: &Tree, small_files: SmallFiles) -> Epoch {
     let mut times: HashMap<Epoch, u32> = HashMap::new();
-    for row in own_inodes(tree) {
+    for row in own_inodes(tree, small_files) {
         *times.entry(row.attributes.mtime).or_default() += 1;
     }
     let common = times.into_iter().max_by_key(|&(time, count)| (count, std::cmp::Reverse(time)));
@@ -68,25 +82,26 @@ fn common_time(tree: &Tree) -> Epoch {
 }
 
 /// The inodes that have to be in the metadata file.
-fn own_inodes(tree: &Tree) -> impl Iterator<Item = &InodeRow> {
+fn own_inodes(tree: &Tree, small_files: SmallFiles) -> impl Iterator<Item = &InodeRow> {
     let rows = (0..tree.inode_rows() as u32).map(|inode| tree.inode(inode));
-    rows.filter(|row| row.links > 0 && !is_settled(row))
+    rows.filter(move |row| row.links > 0 && !small_files.is_settled(row))
 }
 
 /// Makes a plan; `None` if the metadata is too large for the format.
-pub fn plan(tree: &Tree) -> Option<(Plan, EncodedXattrs)> {
-    let xattrs = EncodedXattrs::new(tree, own_inodes(tree).map(|row| row.xattrs));
+pub fn plan(tree: &Tree, small_files: SmallFiles) -> Option<(Plan, EncodedXattrs)> {
+    let xattrs = EncodedXattrs::new(tree, own_inodes(tree, small_files).map(|row| row.xattrs));
     let mut planner = Planner {
         tree,
         xattrs: &xattrs,
         packer: Packer::with_used(SUPER_OFFSET + size_of::<SuperBlock>()),
         plan: Plan {
+            small_files,
             order: Vec::new(),
             directories: Vec::new(),
             placed: Vec::new(),
             nids: vec![0; tree.inode_rows()],
             inodes: 0,
-            epoch: common_time(tree),
+            epoch: common_time(tree, small_files),
             inode_blocks: 0,
             xattr_block: 0,
             blocks: 0,
@@ -160,7 +175,7 @@ impl Planner<'_> {
 
     fn file(&mut self, inode: tree::Inode) {
         let row = self.tree.inode(inode);
-        if is_settled(row) {
+        if self.plan.small_files.is_settled(row) {
             self.plan.inodes += 1;
             return;
         }

@@ -71,7 +71,8 @@ impl Store {
 
     fn wasted(&self, image: &Image) -> Result<Vec<u64>> {
         let paths = self.layer_paths(image);
-        erofs::hidden_bytes(&files(&paths)).map_err(|source| Error::Metadata { image: image.id(), source })
+        erofs::hidden_bytes(&layer_files(&paths))
+            .map_err(|source| Error::Metadata { image: image.id(), source })
     }
 
     /// Of each layer, lowest first, data file and its length, and entry table.
@@ -84,7 +85,8 @@ impl Store {
     }
 }
 
-pub(super) fn files(paths: &[(PathBuf, u64, PathBuf)]) -> Vec<LayerFiles<'_>> {
+/// The same in the words of [`erofs`].
+pub(super) fn layer_files(paths: &[(PathBuf, u64, PathBuf)]) -> Vec<LayerFiles<'_>> {
     paths
         .iter()
         .map(|(data, data_length, entries)| LayerFiles { data, data_length: *data_length, entries })

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::error::{At, Error, Result};
+use super::history::layer_files;
 use super::names::{Named, Names};
 use super::session::Session;
 use super::{Store, durable};
@@ -216,6 +217,18 @@ impl Store {
             }
         }
         Ok(disk.length)
+    }
+
+    /// Writes an image's file system to an empty file without what its upper layers removed or replaced. Returns its
+    /// length in bytes.
+    pub fn export_flat(&self, image: &Image, out: &File) -> Result<u64> {
+        let paths = self.layer_paths(image);
+        let summary = erofs::write_flat(&layer_files(&paths), out);
+        let summary = summary.map_err(|source| match source {
+            erofs::Error::Write(source) => Error::Output(source),
+            source => Error::Metadata { image: image.id(), source },
+        })?;
+        Ok(summary.length)
     }
 }
 

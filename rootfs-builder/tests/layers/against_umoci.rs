@@ -80,8 +80,12 @@ proptest! {
         let mut reference = snapshot(&unpacked.path());
         let ours = snapshot(disk.mount().path());
         forget_unpacking(&ours, &mut reference, begin);
-        let differences = differences(&ours, &reference);
-        prop_assert!(differences.is_empty(), "{}", differences.join("\n"));
-        prop_assert!(disk.bytes() == Disk::new(&tars).unwrap().bytes(), "not the same bytes twice");
+        let wrong = differences(&ours, &reference);
+        prop_assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        let between = differences(&snapshot(disk.mount_flat().path()), &ours);
+        prop_assert!(between.is_empty(), "flat: {}", between.join("\n"));
+        let again = Disk::new(&tars).unwrap();
+        prop_assert!(disk.bytes() == again.bytes(), "not the same bytes twice");
+        prop_assert!(std::fs::read(disk.flat()).unwrap() == std::fs::read(again.flat()).unwrap(), "nor when flat");
     }
 }

@@ -16,7 +16,10 @@ fn show(layers: &[Vec<Entry>]) -> Snapshot {
     let disk = Disk::new(&tars).unwrap();
     disk.check();
     let mount = disk.mount();
-    snapshot(mount.path())
+    let files = snapshot(mount.path());
+    let between = differences(&snapshot(disk.mount_flat().path()), &files);
+    assert!(between.is_empty(), "flat: {}", between.join("\n"));
+    files
 }
 
 fn paths(files: &Snapshot) -> Vec<String> {
@@ -40,6 +43,30 @@ fn an_inode_at_the_very_end() {
         let tar = archive(&[Entry::file("f", vec![1; size]), Entry::new(b'6', "fifo"), Entry::file("g", "")]);
         Disk::new(&[tar]).unwrap().check();
     }
+}
+
+/// What a layer writes and the next removes takes no room in the flat file.
+#[test]
+fn the_flat_file_has_only_what_is_shown() {
+    const LARGE: u64 = 50 << 20;
+    let content: Vec<u8> = (0..LARGE).map(|at| (at / 7) as u8 | 1).collect();
+    let layers = [
+        vec![
+            Entry::file("large", content),
+            Entry::file("replaced", vec![1; 70_000]),
+            Entry::file("kept", "1"),
+        ],
+        vec![
+            Entry::whiteout("", "large"),
+            Entry::file("replaced", vec![2; 9_000]),
+            Entry::file("small", "2"),
+        ],
+    ];
+    assert_eq!(paths(&show(&layers)), ["", "kept", "replaced", "small"]);
+    let tars: Vec<Vec<u8>> = layers.iter().map(|layer| archive(layer)).collect();
+    let disk = Disk::new(&tars).unwrap();
+    assert!(fs::metadata(disk.image()).unwrap().len() > LARGE);
+    assert_eq!(fs::metadata(disk.flat()).unwrap().len(), (1 + 3) * 4096, "inodes, and 9000 bytes");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Images as a user gets them: built, written to one file, checked and mounted.
 
-use rootfs_builder::erofs::{self, LayerFiles, MetadataSummary, write_metadata};
+use rootfs_builder::erofs::{self, LayerFiles, MetadataSummary, write_flat, write_metadata};
 use rootfs_builder::layer::{self, LayerSummary, Limits, build};
 use rustix::fs::SeekFrom;
+use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use tempfile::TempDir;
 
 pub struct Disk {
     directory: TempDir,
+    parts: Vec<(PathBuf, PathBuf)>,
+    flat: OnceCell<PathBuf>,
     pub layers: Vec<LayerSummary>,
     pub metadata: MetadataSummary,
 }
@@ -37,11 +40,7 @@ impl Disk {
             layers.push(build(&tar[..], create(&data), create(&entries), &Limits::default())?);
             parts.push((data, entries));
         }
-        let files: Vec<LayerFiles> = parts
-            .iter()
-            .zip(&layers)
-            .map(|((data, entries), layer)| LayerFiles { data, entries, data_length: layer.data_bytes })
-            .collect();
+        let files = layer_files(&parts, &layers);
         let image = path("image".into());
         let metadata = write_metadata(&files, create(&image))?;
         let out = File::options().write(true).open(&image).unwrap();
@@ -50,29 +49,56 @@ impl Disk {
             assert_eq!(fs::metadata(data).unwrap().len(), layer.data_bytes);
             append(&File::open(data).unwrap(), &out);
         }
-        Ok(Disk { directory, layers, metadata })
+        Ok(Disk { directory, parts, flat: OnceCell::new(), layers, metadata })
     }
 
     pub fn image(&self) -> PathBuf {
         self.directory.path().join("image")
     }
 
+    /// The same without what upper layers hide.
+    pub fn flat(&self) -> &Path {
+        self.flat.get_or_init(|| {
+            let path = self.directory.path().join("flat");
+            let out = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+            write_flat(&layer_files(&self.parts, &self.layers), &out).unwrap();
+            path
+        })
+    }
+
     pub fn bytes(&self) -> Vec<u8> {
         fs::read(self.image()).unwrap()
     }
 
-    /// Has `fsck.erofs` check it.
+    /// Has `fsck.erofs` check it, and the flat one.
     pub fn check(&self) -> &Disk {
         run(Command::new("fsck.erofs").arg("--extract").arg(self.image()));
+        run(Command::new("fsck.erofs").arg("--extract").arg(self.flat()));
         self
     }
 
     pub fn mount(&self) -> Mount<'_> {
-        let at = self.directory.path().join("mnt");
+        self.mount_file(&self.image())
+    }
+
+    pub fn mount_flat(&self) -> Mount<'_> {
+        self.mount_file(self.flat())
+    }
+
+    fn mount_file(&self, file: &Path) -> Mount<'_> {
+        let at = file.with_extension("mnt");
         fs::create_dir(&at).unwrap();
-        run(Command::new("mount").args(["-t", "erofs", "-o", "ro,loop"]).arg(self.image()).arg(&at));
+        run(Command::new("mount").args(["-t", "erofs", "-o", "ro,loop"]).arg(file).arg(&at));
         Mount { at, _disk: self }
     }
+}
+
+fn layer_files<'a>(parts: &'a [(PathBuf, PathBuf)], layers: &[LayerSummary]) -> Vec<LayerFiles<'a>> {
+    parts
+        .iter()
+        .zip(layers)
+        .map(|((data, entries), layer)| LayerFiles { data, entries, data_length: layer.data_bytes })
+        .collect()
 }
 
 pub struct Mount<'a> {

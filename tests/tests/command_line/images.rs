@@ -107,3 +107,46 @@ fn two_loads_of_one_image_at_once() {
     other.wait().succeeds();
     assert_eq!(vmrun(["images", "-q"]).home(home.path()).run().succeeds().text().lines().count(), 2);
 }
+
+/// A file that one layer writes and the next removes is in the whole disk, and not in the flat one.
+#[test]
+fn the_flat_root_has_no_removed_files() {
+    const LARGE: u64 = 50 << 20;
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    for (directory, file) in [("first", "large"), ("second", ".wh.large")] {
+        fs::create_dir(path(directory)).unwrap();
+        fs::write(path(directory).join("small"), directory).unwrap();
+        fs::File::create(path(directory).join(file)).unwrap();
+    }
+    let noise: Vec<u8> = (0..LARGE as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    fs::write(path("first").join("large"), noise).unwrap();
+    let layout = path("layout").into_os_string().into_string().unwrap();
+    let image = format!("{layout}:latest");
+    let tool = |program: &str, words: &[&str]| {
+        let output = Command::new(program).args(words).current_dir(home.path()).output().unwrap();
+        assert!(output.status.success(), "{program}: {output:?}");
+    };
+    tool("umoci", &["init", "--layout", &layout]);
+    tool("umoci", &["new", "--image", &image]);
+    for layer in ["first", "second"] {
+        tool("tar", &["-C", layer, "-cf", "layer.tar", "."]);
+        tool("umoci", &["raw", "add-layer", "--image", &image, "layer.tar"]);
+    }
+    let run = |words: &[&str]| vmrun(words).home(home.path()).run().succeeds();
+    run(&["load", "-q", "-i", &layout, "--name", "two"]);
+    let export = |name: &str, flat: &[&str]| {
+        let file = path(name).into_os_string().into_string().unwrap();
+        run(&[&["rootfs", "two", "-o", &file], flat].concat());
+        tool("fsck.erofs", &["--extract", &file]);
+        fs::read(file).unwrap()
+    };
+    assert!(export("whole", &[]).len() as u64 > LARGE);
+    let flat = export("flat", &["--flat"]);
+    assert!(flat.len() < 64 << 10, "{} bytes", flat.len());
+    assert!(export("again", &["--flat"]) == flat, "the same image, the same bytes");
+    let history = run(&["history", "--format", "json", "two"]);
+    let history: serde_json::Value = serde_json::from_slice(&history.stdout).unwrap();
+    // The small file was replaced: an inode and five bytes, to the next 32.
+    assert_eq!(history[1]["wasted"], LARGE + 96, "{history:#}");
+}

@@ -138,6 +138,9 @@ pub struct RootfsArguments {
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
+    /// Leave out what upper layers removed or replaced
+    #[arg(long)]
+    pub flat: bool,
     /// The image, by name or ID
     pub image: String,
 }

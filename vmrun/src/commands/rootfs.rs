@@ -10,7 +10,10 @@ pub fn rootfs(home: &Home, arguments: &RootfsArguments) -> Result<u8> {
     let store = home.images()?;
     let image = store.resolve(&arguments.image)?;
     write_whole(&arguments.output, |file| {
-        store.export_rootfs(&image, file)?;
+        match arguments.flat {
+            true => store.export_flat(&image, file)?,
+            false => store.export_rootfs(&image, file)?,
+        };
         Ok(())
     })?;
     Ok(0)
