@@ -8,6 +8,7 @@
 //! machine that has KVM (where this host has none, an emulated one).
 
 mod command;
+pub mod docker_registry;
 mod kernel_log;
 mod process;
 mod record;
@@ -15,6 +16,7 @@ mod registry;
 mod terminal;
 
 pub use command::{Command, machine, recorded_machine, vmrun};
+pub use docker_registry::DockerRegistry;
 pub use process::{Outcome, Running, monitor_of};
 pub use record::Record;
 pub use registry::Registry;

@@ -7,6 +7,7 @@ mod images;
 mod kernels;
 mod listing;
 mod mistakes;
+mod registries;
 mod saving;
 mod surroundings;
 
