@@ -9,7 +9,7 @@ use std::process::Command;
 
 use rootfs_builder::digest::Digest;
 use rootfs_builder::progress::Silent;
-use rootfs_builder::store::{ArchiveFormat, Error, LoadSource};
+use rootfs_builder::store::{ArchiveFormat, Error, ImportConfig, LoadSource};
 use serde_json::Value;
 use store_support::{FORMS, TestImage, TestStore, compress, layer_tar, noise};
 
@@ -122,6 +122,39 @@ fn compressions_without_a_media_type_are_refused_where_it_matters() {
         let copy = format!("dir:{}", text(&test.beside("copy")));
         skopeo(&["copy", "--quiet", &format!("docker-archive:{}", text(&archive)), &copy]);
     }
+}
+
+/// What is imported is kept in a form that others read, and is the same image in each.
+#[test]
+fn imported_tarballs_can_be_saved_whatever_their_compression() {
+    let tar = layer_tar(&[("etc/os-release", b"ID=test\n"), ("bin/sh", &noise(1, 600_000))]);
+    let created = Some(std::time::SystemTime::UNIX_EPOCH);
+    let mut ids = Vec::new();
+    for form in FORMS {
+        let test = TestStore::new();
+        let config = ImportConfig { created, ..ImportConfig::default() };
+        let name = "a:1".parse().expect("a name");
+        let imported = test.store.import(&compress(form, &tar)[..], &name, config, &Silent);
+        ids.push(imported.expect("imports").id);
+        test.check();
+        let content = test.store.content(&test.store.resolve("a:1").expect("resolves")).expect("is whole");
+        let kept = content.layers[0].descriptor.media_type().to_string();
+        let expected = match form {
+            "none" => "application/vnd.oci.image.layer.v1.tar",
+            "zstd" => "application/vnd.oci.image.layer.v1.tar+zstd",
+            _ => "application/vnd.oci.image.layer.v1.tar+gzip",
+        };
+        assert_eq!(kept, expected, "{form}");
+        let archive = test.beside("oci.tar");
+        fs::write(&archive, save(&test, &["a:1"], ArchiveFormat::Both).expect("saves")).expect("writes");
+        let copy = format!("dir:{}", text(&test.beside("copy")));
+        skopeo(&["copy", "--quiet", &format!("oci-archive:{}", text(&archive)), &copy]);
+        let again = TestStore::new();
+        again.load_archive(fs::read(&archive).expect("reads")).expect("loads");
+        assert_eq!(again.listed(), [("a:1".to_owned(), ids[0].0)]);
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "one image");
 }
 
 #[test]

@@ -4,19 +4,20 @@
 //!
 //! - the caller's reads the source, writes the blob's draft and computes the blob's digest;
 //! - the second decompresses;
-//! - the third computes the diff ID and builds the layer.
+//! - the third computes the diff ID, builds the layer, and compresses anew what came as xz or bzip2.
 //!
 //! Each syncs what it wrote when it has come to its end, while the others still work.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 use std::thread;
 
 use super::durable::{self, WriteBack};
 use super::error::{At, Error, Result, disk_full};
 use super::pipe::{PipeReader, PipeWriter, pipe, read_full};
+use super::recompress::{self, Recompression};
 use super::session::Session;
 use crate::compression::Compression;
 use crate::digest::{Digest, Hasher};
@@ -67,22 +68,27 @@ pub fn ingest(session: &Session, source: &mut dyn Read, request: &Request) -> Re
     let limit = session.store.limits.layer_bytes;
     let mut hasher = Hasher::default();
     let (compressed_in, compressed_out) = pipe(|_| {});
-    // An uncompressed layer's digest is its diff ID.
-    let compressed = AtomicBool::new(true);
+    let detected = OnceLock::new();
+    let mut recompression = Recompression::new(session);
     let (tar_in, tar_out) = pipe(|block| {
-        if compressed.load(Ordering::Relaxed) {
+        let Some(&compression) = detected.get() else { return };
+        // An uncompressed layer's digest is its diff ID.
+        if compression != Compression::None {
             hasher.update(block);
+        }
+        if is_recompressed(request, compression) {
+            recompression.write(block);
         }
     });
 
     let (copied, unpacked, built) = thread::scope(|scope| {
-        let unpacking = scope.spawn(|| unpack(compressed_out, tar_in, limit, &compressed));
+        let unpacking = scope.spawn(|| unpack(compressed_out, tar_in, limit, &detected));
         let building = scope.spawn(|| build(session, tar_out, request.build_layer));
         let copied = copy(session, source, Some(compressed_in), request);
         (copied, joined(unpacking.join()), joined(building.join()))
     });
 
-    let (blob, size, draft) = copied?;
+    let (mut blob, mut size, mut draft) = copied?;
     let what = || request.what.to_owned();
     // What comes later in the chain fails because of what came before it, but for a disk that is full.
     let layer = match (unpacked, built) {
@@ -93,8 +99,13 @@ pub fn ingest(session: &Session, source: &mut dyn Read, request: &Request) -> Re
             Err(Error::Compression { what: what(), compression: compression.name(), source })
         }
         (_, Err(BuildFailure::Layer(source))) => Err(Error::Layer { what: what(), source }),
-        (Ok(Some(compression)), Ok(built)) => {
+        (Ok(Some(mut compression)), Ok(built)) => {
             let diff_id = if compression == Compression::None { blob } else { hasher.finish() };
+            if is_recompressed(request, compression) {
+                let made = recompression.finish()?;
+                (blob, size, draft) = (made.blob, made.size, Some(made.draft));
+                compression = Recompression::COMPRESSION;
+            }
             Ok(IngestedLayer { compression, diff_id, built })
         }
         (Err(UnpackFailure::NobodyReads), Ok(_)) => Err(Error::Layer {
@@ -121,7 +132,7 @@ fn copy(
     mut onward: Option<PipeWriter>,
     request: &Request,
 ) -> Result<(Digest, u64, Option<PathBuf>)> {
-    let draft = request.keep_blob.then(|| session.draft("blob"));
+    let mut draft = request.keep_blob.then(|| session.draft("blob"));
     let mut file = draft.as_deref().map(durable::create).transpose()?;
     let mut hasher = Hasher::default();
     let mut own_buffer = Vec::new();
@@ -143,6 +154,9 @@ fn copy(
             .map_err(|source| Error::Input { what: request.what.to_owned(), source })?;
         if length == 0 {
             break;
+        }
+        if hasher.length() == 0 && is_recompressed(request, Compression::detect(&buffer[..length])) {
+            (file, draft) = (None, None);
         }
         hasher.update(&buffer[..length]);
         if let (Some(file), Some(draft)) = (&mut file, &draft) {
@@ -179,6 +193,11 @@ fn copy(
     Ok((blob, size, draft))
 }
 
+/// Whether another blob is kept in its stead: not if somebody knows it by its digest.
+fn is_recompressed(request: &Request, compression: Compression) -> bool {
+    request.keep_blob && request.expected.is_none() && recompress::is_wanted(compression)
+}
+
 enum UnpackFailure {
     Compression(Compression, io::Error),
     TooLarge,
@@ -191,14 +210,14 @@ fn unpack(
     mut compressed: PipeReader,
     mut tar: PipeWriter,
     limit: u64,
-    compressed_at_all: &AtomicBool,
+    detected: &OnceLock<Compression>,
 ) -> std::result::Result<Option<Compression>, UnpackFailure> {
     let first = compressed.fill_buf().map_err(|_| UnpackFailure::NobodyReads)?;
     if first.is_empty() {
         return Ok(None);
     }
     let compression = Compression::detect(first);
-    compressed_at_all.store(compression != Compression::None, Ordering::Relaxed);
+    let _ = detected.set(compression);
     let failed = |error: io::Error| UnpackFailure::Compression(compression, error);
 
     let mut decoder = compression.decoder(compressed).map_err(failed)?;

@@ -34,6 +34,7 @@ mod pipe;
 mod prune;
 pub mod pull;
 pub mod push;
+mod recompress;
 mod remove;
 mod save;
 mod session;
