@@ -121,6 +121,11 @@ fn compressions_without_a_media_type_are_refused_where_it_matters() {
         fs::write(&archive, saved).expect("writes");
         let copy = format!("dir:{}", text(&test.beside("copy")));
         skopeo(&["copy", "--quiet", &format!("docker-archive:{}", text(&archive)), &copy]);
+        // What the message says helps.
+        let again = TestStore::new();
+        again.load_archive(fs::read(&archive).expect("reads")).expect("loads");
+        assert_eq!(again.listed(), [("a:1".to_owned(), image.id())]);
+        save(&again, &["a:1"], ArchiveFormat::Both).expect("saves");
     }
 }
 

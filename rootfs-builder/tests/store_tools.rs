@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rootfs_builder::progress::Silent;
 use rootfs_builder::store::LoadSource;
@@ -94,6 +95,40 @@ fn skopeo_and_umoci_read_the_store() {
     run("umoci", ["unpack", "--rootless", "--image", &from, path(&bundle)]);
     assert_eq!(fs::read(bundle.join("rootfs/etc/motd")).expect("reads"), b"hello\n");
     assert!(!bundle.join("rootfs/bin/sh").exists(), "the second layer removes it");
+}
+
+/// While images come and go, other tools see the ones that stay.
+#[test]
+fn skopeo_and_umoci_read_the_store_while_it_is_used() {
+    let test = TestStore::new();
+    test.load_archive(TestImage::new(1).docker_save(&["team/app:1.0"]).archive(false)).expect("loads");
+    let layout = test.store.root().join("oci");
+    let (done, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let name = "docker.io/team/app:1.0";
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let number = rounds.fetch_add(1, Ordering::Relaxed) as u64 % 5 + 2;
+                let coming = format!("coming:{number}");
+                let image = TestImage::new(number).docker_save(&[&coming]);
+                test.load_archive(image.archive(false)).expect("loads");
+                test.store.remove(&coming, false).expect("removes");
+            }
+        });
+        let from = format!("oci:{}:{name}", path(&layout));
+        for number in 0..4 {
+            let seen: Value = serde_json::from_str(&run("skopeo", ["inspect", &from])).expect("JSON");
+            assert_eq!(seen["Layers"].as_array().map(Vec::len), Some(2));
+            skopeo_copy(&from, &format!("oci-archive:{}", path(&test.beside(&format!("{number}.tar")))));
+            let bundle = test.beside(&format!("bundle-{number}"));
+            let image = format!("{}:{name}", path(&layout));
+            run("umoci", ["unpack", "--rootless", "--image", &image, path(&bundle)]);
+            assert_eq!(fs::read(bundle.join("rootfs/etc/motd")).expect("reads"), b"hello\n");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(rounds.into_inner() > 4, "others were at work");
+    test.check();
 }
 
 #[test]

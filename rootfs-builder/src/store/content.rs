@@ -43,6 +43,18 @@ pub struct Content {
     pub layers: Vec<ContentLayer>,
 }
 
+/// Refuses layers that nobody else could read: others go by the media type, and there is none for the rarer
+/// compressions.
+pub(super) fn check_media_types<'a>(layers: impl IntoIterator<Item = &'a Descriptor>) -> Result<()> {
+    for layer in layers {
+        let media_type = layer.media_type().to_string();
+        if media_type.ends_with("+xz") || media_type.ends_with("+bzip2") {
+            return Err(Error::NoMediaType { blob: layer.digest().to_string().parse()?, media_type });
+        }
+    }
+    Ok(())
+}
+
 impl Store {
     /// The manifest, the configuration and the layers of an image; under the name by which it was found, if the
     /// same image came with several manifests. Both documents are read and checked, the layers are not.

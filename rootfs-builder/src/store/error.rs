@@ -52,7 +52,7 @@ pub enum Error {
     Output(#[source] io::Error),
     #[error(
         "layer {} is {media_type}, which OCI images do not have and other tools do not read; \
-         save it with --format docker, or import its files again",
+         `vmrun save --format docker` and `vmrun load` make it one that they do",
         blob.short()
     )]
     NoMediaType { blob: Digest, media_type: String },

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use oci_spec::image::ImageManifest;
 
+use super::content::check_media_types;
 use super::error::{At, Error, Result};
 use super::images::find;
 use super::names::Names;
@@ -51,6 +52,9 @@ impl Store {
         let entry = names.descriptors().iter().find(|entry| is(entry.digest().as_ref(), &found.manifest));
         let media_type = entry.map_or_else(String::new, |entry| entry.media_type().to_string());
         let manifest = blobs::document(self, &found.manifest)?;
+        if let Ok(parsed) = serde_json::from_slice::<ImageManifest>(&manifest) {
+            check_media_types(parsed.layers())?;
+        }
 
         // Who has which of the blobs: names of the same registry, other than this repository.
         let mut others: Vec<(String, BTreeSet<Digest>)> = Vec::new();

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use oci_spec::image::Descriptor;
 use serde_json::{Value, json};
 
-use super::content::Content;
+use super::content::{Content, ContentLayer, check_media_types};
 use super::error::{Error, Result};
 use super::names::sorted_json;
 use super::session::Session;
@@ -51,7 +51,8 @@ impl Store {
             }
         }
         if format != ArchiveFormat::Docker {
-            saved.iter().try_for_each(|saved| check_media_types(&saved.content))?;
+            let layers = saved.iter().flat_map(|saved| &saved.content.layers);
+            check_media_types(layers.map(|layer| &layer.descriptor))?;
         }
         // The order in which they were asked for does not matter.
         saved.sort_by_key(|saved| saved.content.manifest.digest);
@@ -59,37 +60,52 @@ impl Store {
     }
 }
 
-/// Readers of OCI images go by the media type, and know none for the rarer compressions.
-fn check_media_types(content: &Content) -> Result<()> {
-    for layer in &content.layers {
-        let media_type = layer.descriptor.media_type().to_string();
-        if media_type.ends_with("+xz") || media_type.ends_with("+bzip2") {
-            return Err(Error::NoMediaType { blob: layer.blob, media_type });
+/// Where an archive has an image's configuration and a layer.
+struct Paths(ArchiveFormat);
+
+impl Paths {
+    fn config(&self, content: &Content) -> String {
+        match self.0 {
+            ArchiveFormat::Docker => format!("{}.json", content.config.digest.hex()),
+            _ => blob_path(&content.config.digest),
         }
     }
-    Ok(())
+
+    /// A docker archive promises nothing of how its layers are compressed, so it names them by what they unpack to.
+    fn layer(&self, layer: &ContentLayer) -> String {
+        match self.0 {
+            ArchiveFormat::Docker => format!("{}.tar", layer.diff_id.hex()),
+            _ => blob_path(&layer.blob),
+        }
+    }
 }
 
 fn write(store: &Store, saved: &[Saved], format: ArchiveFormat, out: &mut dyn Write) -> Result<()> {
-    let mut blobs: BTreeMap<Digest, u64> = BTreeMap::new();
+    let paths = Paths(format);
+    let mut blobs: BTreeMap<String, (Digest, u64)> = BTreeMap::new();
     for Saved { content, .. } in saved {
         if format != ArchiveFormat::Docker {
-            blobs.insert(content.manifest.digest, content.manifest.bytes.len() as u64);
+            let manifest = &content.manifest;
+            blobs.insert(blob_path(&manifest.digest), (manifest.digest, manifest.bytes.len() as u64));
         }
-        blobs.insert(content.config.digest, content.config.bytes.len() as u64);
-        blobs.extend(content.layers.iter().map(|layer| (layer.blob, layer.size)));
+        blobs.insert(paths.config(content), (content.config.digest, content.config.bytes.len() as u64));
+        for layer in &content.layers {
+            blobs.insert(paths.layer(layer), (layer.blob, layer.size));
+        }
     }
     let mut archive = Archive { tar: tar::Builder::new(out) };
-    archive.directory("blobs/")?;
-    archive.directory("blobs/sha256/")?;
-    for (digest, size) in &blobs {
-        archive.blob(store, digest, *size)?;
+    if format != ArchiveFormat::Docker {
+        archive.directory("blobs/")?;
+        archive.directory("blobs/sha256/")?;
+    }
+    for (path, (digest, size)) in &blobs {
+        archive.blob(path, store, digest, *size)?;
     }
     if format != ArchiveFormat::Docker {
         archive.document("index.json", &sorted_json(&index(saved)).map_err(Error::Output)?)?;
     }
     if format != ArchiveFormat::Oci {
-        archive.document("manifest.json", docker_manifest(saved).to_string().as_bytes())?;
+        archive.document("manifest.json", docker_manifest(saved, &paths).to_string().as_bytes())?;
     }
     if format != ArchiveFormat::Docker {
         archive.document("oci-layout", OCI_LAYOUT)?;
@@ -128,13 +144,13 @@ fn index(saved: &[Saved]) -> Value {
 }
 
 /// Docker's own list.
-fn docker_manifest(saved: &[Saved]) -> Value {
+fn docker_manifest(saved: &[Saved], paths: &Paths) -> Value {
     let entry = |Saved { content, names }: &Saved| {
         let names: Vec<String> = names.iter().filter_map(tagged).collect();
         json!({
-            "Config": blob_path(&content.config.digest),
+            "Config": paths.config(content),
             "RepoTags": if names.is_empty() { Value::Null } else { json!(names) },
-            "Layers": content.layers.iter().map(|layer| blob_path(&layer.blob)).collect::<Vec<_>>(),
+            "Layers": content.layers.iter().map(|layer| paths.layer(layer)).collect::<Vec<_>>(),
         })
     };
     saved.iter().map(entry).collect()
@@ -186,9 +202,9 @@ impl<W: Write> Archive<W> {
         self.append(path, bytes.len() as u64, bytes)
     }
 
-    fn blob(&mut self, store: &Store, digest: &Digest, size: u64) -> Result<()> {
+    fn blob(&mut self, path: &str, store: &Store, digest: &Digest, size: u64) -> Result<()> {
         let mut source = Checked { file: store.open_blob(digest)?.take(size), hasher: Hasher::default() };
-        self.append(&blob_path(digest), size, &mut source)?;
+        self.append(path, size, &mut source)?;
         let (length, actual) = (source.hasher.length(), source.hasher.finish());
         if actual != *digest || length != size {
             let reason = format!("its first {length} bytes have the digest {actual}");
