@@ -69,6 +69,16 @@ fn a_nameless_image_is_removed_by_its_id() {
 }
 
 #[test]
+fn tags_of_one_repository_go_together_with_the_id() {
+    let store = TestStore::new();
+    let image = TestImage::new(1);
+    store.load_archive(image.docker_save(&["a:1", "a:2"]).archive(false)).expect("loads");
+    let removed = store.store.remove(&image.id().hex()[..12], false).expect("removes");
+    assert_eq!(removed.untagged.len(), 2);
+    assert!(store.is_empty());
+}
+
+#[test]
 fn a_word_may_be_both_a_name_and_the_beginning_of_an_id() {
     let store = TestStore::new();
     let image = TestImage::new(1);

@@ -92,12 +92,21 @@ pub struct ImageSummary {
     /// None for an image that lost its name to a newer one, or never had any.
     pub reference: Option<Reference>,
     pub id: ImageId,
-    /// The digest of its manifest, by which a registry knows it.
+    /// The digest of its manifest.
     pub manifest: Digest,
+    /// What its name stood for in the registry that it was pulled from: the manifest, or an index.
+    pub pulled: Option<Digest>,
     pub created: Option<SystemTime>,
     pub labels: BTreeMap<String, String>,
     /// Bytes of its disk. Images share what they have in common, so the sum over all is less.
     pub size: u64,
+}
+
+impl ImageSummary {
+    /// The digest by which others know it under this name.
+    pub fn digest(&self) -> Digest {
+        self.pulled.unwrap_or(self.manifest)
+    }
 }
 
 impl Image {
@@ -164,7 +173,7 @@ impl Store {
     /// The images, newest first, each as often as it has names.
     pub fn images(&self) -> Result<Vec<ImageSummary>> {
         let mut summaries = Vec::new();
-        for Named { reference, id, manifest, .. } in Names::read(self)?.all(self) {
+        for Named { reference, id, manifest, pulled } in Names::read(self)?.all(self) {
             let record = match self.image_record(&id) {
                 // Somebody removed it just now.
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
@@ -173,7 +182,7 @@ impl Store {
             let created = record.created.as_deref().and_then(parse_time);
             let size = record.disk_length();
             let labels = record.config.labels;
-            summaries.push(ImageSummary { reference, id, manifest, created, labels, size });
+            summaries.push(ImageSummary { reference, id, manifest, pulled, created, labels, size });
         }
         summaries.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.reference.cmp(&b.reference)));
         Ok(summaries)

@@ -1,5 +1,6 @@
 //! `vmrun rmi`.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io;
 
@@ -21,7 +22,7 @@ pub struct Removed {
 
 impl Store {
     /// Removes a name, and with the last one the image and whatever of its layers no other image has. By id, all
-    /// names go; if they are several, only with `force`.
+    /// names go; if they are of several repositories, only with `force`.
     ///
     /// An image that a machine runs on (somebody holds its [`super::Image`]) stays: that is an error, `force` or
     /// not. What other processes are adding just now is left alone; they then remove what is left over here.
@@ -49,7 +50,10 @@ fn choose(store: &Store, images: &[Named], wanted: &str, force: bool) -> Result<
         let removed = Removed { untagged: vec![reference.clone()], deleted: None };
         return Ok((removed, Withdrawal::Name(reference.clone())));
     }
-    if names.len() > 1 && !force {
+    // Several tags of one repository go together.
+    let repositories: BTreeSet<(&str, &str)> =
+        names.iter().map(|name| (name.registry(), name.repository())).collect();
+    if repositories.len() > 1 && !force {
         let names = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Err(Error::SeveralNames { id: found.id, names });
     }

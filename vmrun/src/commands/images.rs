@@ -29,7 +29,7 @@ pub fn images(home: &Home, arguments: &ImagesArguments) -> Result<u8> {
     } else if arguments.digests {
         let row = |image: &ImageSummary| {
             let (repository, tag) = name(image);
-            let digest = image.manifest.to_string();
+            let digest = image.digest().to_string();
             [repository, tag, digest, id(image), age(image.created), size::show(image.size)]
         };
         let rows: Vec<_> = images.iter().map(row).collect();
@@ -59,7 +59,7 @@ fn json(image: &ImageSummary) -> serde_json::Value {
     serde_json::json!({
         "repository": repository,
         "tag": tag,
-        "digest": image.manifest.to_string(),
+        "digest": image.digest().to_string(),
         "id": image.id.to_string(),
         "created": image.created.and_then(format_time),
         "size": image.size,

@@ -12,11 +12,9 @@ pub fn find(store: &Store, name: &str) -> Result<Value> {
     let config: Value = serde_json::from_slice(&content.config.bytes)?;
     let (mut tags, mut digests) = (BTreeSet::new(), BTreeSet::new());
     for summary in store.images()?.into_iter().filter(|summary| summary.id == image.id()) {
-        let Some(reference) = summary.reference else { continue };
-        digests.insert(format!("{}@{}", reference.familiar_name(), summary.manifest));
-        if reference.tag().is_some() {
-            tags.insert(reference.to_string());
-        }
+        let Some(reference) = &summary.reference else { continue };
+        digests.insert(format!("{}@{}", reference.familiar_name(), summary.digest()));
+        tags.extend(reference.without_digest().map(|tagged| tagged.to_string()));
     }
     let disk = image.disk();
     let layer = |(layer, (_, data)): (&ContentLayer, (_, u64))| {
