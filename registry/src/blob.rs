@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rootfs_builder::digest::Digest;
 use ureq::http::HeaderValue;
@@ -25,8 +25,9 @@ pub struct BlobReader<'r> {
     /// Attempts that failed since `resumed_at`.
     failures: u32,
     resumed_at: u64,
-    /// Since when, and from which position, the speed is measured.
-    measured: (Instant, u64),
+    /// How long the connection has been waited for since which position: what a slow disk of ours takes is no
+    /// fault of the registry's.
+    waited: (Duration, u64),
 }
 
 impl<'r> BlobReader<'r> {
@@ -40,7 +41,7 @@ impl<'r> BlobReader<'r> {
             stream: None,
             failures: 0,
             resumed_at: 0,
-            measured: (Instant::now(), 0),
+            waited: (Duration::ZERO, 0),
         };
         reader.stream = Some(reader.request()?);
         Ok(reader)
@@ -58,7 +59,7 @@ impl<'r> BlobReader<'r> {
             ..Request::get(url)
         })?;
         let stream = answer.stream.take().unwrap_or_else(|| Box::new(io::empty()));
-        self.measured = (Instant::now(), self.position);
+        self.waited = (Duration::ZERO, self.position);
         let from = if answer.status == 206 { content_start(&answer) } else { Some(0) };
         match from {
             Some(0) => {
@@ -135,11 +136,11 @@ impl<'r> BlobReader<'r> {
     /// Whether the bytes come at all. One that gives a byte a minute would keep us for years.
     fn is_too_slow(&mut self) -> bool {
         let patience = &self.repository.http().patience;
-        let (since, from) = self.measured;
-        if since.elapsed() < patience.silence {
+        let (waited, from) = self.waited;
+        if waited < patience.silence {
             return false;
         }
-        self.measured = (Instant::now(), self.position);
+        self.waited = (Duration::ZERO, self.position);
         self.position - from < patience.least_bytes
     }
 }
@@ -148,7 +149,10 @@ impl Read for BlobReader<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             let Some(stream) = &mut self.stream else { return Ok(0) };
-            let reason = match stream.read(out) {
+            let begun = Instant::now();
+            let result = stream.read(out);
+            self.waited.0 += begun.elapsed();
+            let reason = match result {
                 Ok(0) if self.position >= self.size || out.is_empty() => return Ok(0),
                 Ok(0) => "the connection was closed in the middle".to_owned(),
                 Ok(read) => {

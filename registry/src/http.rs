@@ -205,16 +205,13 @@ impl Http {
                 (open().map_err(|error| Failure::Broken(error.to_string()))?, Some(*length))
             }
         };
-        let whole =
-            matches!(request.want, Want::Document(..)) && !matches!(request.payload, Payload::Stream(..));
-        let limit = whole.then_some(self.patience.document);
         let response = match length {
             Some(length) => {
                 let body = SendBody::from_reader(&mut *source);
                 let sent = builder.header(CONTENT_LENGTH, length).body(body);
-                self.run(sent.map_err(|error| failed(error.into()))?, limit)
+                self.run(sent.map_err(|error| failed(error.into()))?, request)
             }
-            None => self.run(builder.body(()).map_err(|error| failed(error.into()))?, limit),
+            None => self.run(builder.body(()).map_err(|error| failed(error.into()))?, request),
         };
         let response = response.map_err(failed)?;
         self.reached.store(true, Ordering::Relaxed);
@@ -223,10 +220,19 @@ impl Http {
 
     fn run(
         &self,
-        request: http::Request<impl AsSendBody>,
-        limit: Option<Duration>,
+        message: http::Request<impl AsSendBody>,
+        request: &Request,
     ) -> std::result::Result<http::Response<ureq::Body>, ureq::Error> {
-        self.agent.run(self.agent.configure_request(request).timeout_global(limit).build())
+        let patience = &self.patience;
+        let configured = self.agent.configure_request(message);
+        let configured = match (&request.payload, request.want) {
+            (Payload::Stream(..), _) => configured
+                .timeout_per_read(Some(patience.commit))
+                .timeout_recv_response(Some(patience.commit)),
+            (_, Want::Document(..)) => configured.timeout_global(Some(patience.document)),
+            (_, Want::Stream) => configured,
+        };
+        self.agent.run(configured.build())
     }
 }
 

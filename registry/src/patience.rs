@@ -13,6 +13,8 @@ pub struct Patience {
     pub silence: Duration,
     /// For a document, from the request to its last byte.
     pub document: Duration,
+    /// For the answer to an upload: a registry may look at all of a blob before it takes it.
+    pub commit: Duration,
     /// A blob whose bytes come more slowly than these in a time of `silence` is asked for anew.
     pub least_bytes: u64,
     /// Attempts without any progress, the first included.
@@ -29,6 +31,7 @@ impl Default for Patience {
             connect: Duration::from_secs(30),
             silence: Duration::from_secs(60),
             document: Duration::from_secs(120),
+            commit: Duration::from_secs(600),
             least_bytes: 16 << 10,
             attempts: 5,
             first_delay: Duration::from_millis(250),

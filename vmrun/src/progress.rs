@@ -10,12 +10,14 @@ use rootfs_builder::progress::{LayerName, LayerOutcome, Progress};
 
 use crate::output::warn;
 
-/// The layers of an image on their way into the store.
+/// The layers of an image on their way into the store, or to a registry.
 pub struct LayerBars {
     bars: MultiProgress,
     layers: Mutex<HashMap<usize, ProgressBar>>,
     on_terminal: bool,
     quiet: bool,
+    /// What is still done when all bytes of a layer have passed.
+    afterwards: &'static str,
 }
 
 impl LayerBars {
@@ -28,7 +30,13 @@ impl LayerBars {
             layers: Mutex::default(),
             on_terminal,
             quiet,
+            afterwards: "building",
         }
+    }
+
+    /// The same for layers that are sent.
+    pub fn sending(quiet: bool) -> LayerBars {
+        LayerBars { afterwards: "waiting for the registry", ..LayerBars::new(quiet) }
     }
 
     fn bar(&self, layer: &LayerName) -> Option<ProgressBar> {
@@ -61,6 +69,9 @@ impl Progress for LayerBars {
             && let Some(bar) = self.bar(layer)
         {
             bar.set_position(read);
+            if bar.length() == Some(read) {
+                bar.set_message(self.afterwards);
+            }
         }
     }
 

@@ -68,8 +68,15 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Pulled> {
         let name = name.by_digest();
-        if let Some(known) = self.up_to_date(remote, &name, platform)? {
-            return Ok(known);
+        let known = self.known(&name, platform)?;
+        let up_to_date = |digest| known.as_ref().and_then(|known| known.stands_for(digest));
+        let current = match (name.digest(), name.tag()) {
+            (Some(digest), _) => Some(*digest),
+            (None, Some(tag)) if known.is_some() => remote.digest(tag).map_err(Error::Remote)?,
+            _ => None,
+        };
+        if let Some(pulled) = current.and_then(up_to_date) {
+            return Ok(pulled);
         }
         let limits = &self.limits.archive;
         let wanted = match (name.digest(), name.tag()) {
@@ -83,6 +90,9 @@ impl Store {
         {
             let what = format!("the manifest of {name}");
             return Err(Error::BlobDigest { what, expected: *expected, actual: digest });
+        }
+        if let Some(pulled) = up_to_date(digest) {
+            return Ok(pulled);
         }
         let media_type = MediaType::from(media_type(&name, &top)?.as_str());
         let descriptor = Descriptor::new(media_type, top.bytes.len() as u64, digest.to_oci());
@@ -99,32 +109,15 @@ impl Store {
         })
     }
 
-    /// Whether the image of that name is here, is for that platform, and is what the name stands for in `remote`.
-    fn up_to_date(
-        &self,
-        remote: &dyn Remote,
-        name: &Reference,
-        platform: &Platform,
-    ) -> Result<Option<Pulled>> {
+    /// The image of that name, if it is here, whole, and for that platform.
+    fn known(&self, name: &Reference, platform: &Platform) -> Result<Option<Known>> {
         let images = Names::read(self)?.all(self);
-        let Ok((known, _)) = find(&images, &name.full()) else {
+        let Ok((found, _)) = find(&images, &name.full()) else {
             return Ok(None);
         };
-        let digest = match name.digest() {
-            Some(digest) => Some(*digest),
-            None => known.pulled,
-        };
-        let (Some(digest), Ok(record)) = (digest, self.image_record(&known.id)) else {
-            return Ok(None);
-        };
-        let fits = platform.takes(record.platform());
-        let current = match name.tag() {
-            Some(tag) if fits && name.digest().is_none() => remote.digest(tag).map_err(Error::Remote)?,
-            _ => Some(digest),
-        };
-        let pulled = Pulled { id: known.id, digest, up_to_date: true, warnings: Vec::new() };
-        let up_to_date = fits && current == Some(digest) && self.is_complete(&known.manifest);
-        Ok(up_to_date.then_some(pulled))
+        let fits = self.image_record(&found.id).is_ok_and(|record| platform.takes(record.platform()));
+        let known = Known { id: found.id, manifest: found.manifest, pulled: found.pulled };
+        Ok((fits && self.is_complete(&found.manifest)).then_some(known))
     }
 
     /// Whether everything that a manifest names is here. `fsck` takes away what is damaged.
@@ -139,6 +132,22 @@ impl Store {
                     .iter()
                     .all(|layer| digest(layer).is_some_and(|blob| self.known_diff_id(&blob).is_some()))
         })
+    }
+}
+
+/// An image that is here.
+struct Known {
+    id: ImageId,
+    manifest: Digest,
+    /// What its name stood for when it was pulled.
+    pulled: Option<Digest>,
+}
+
+impl Known {
+    /// What a pull comes to whose name stands for `digest`, if that is this image.
+    fn stands_for(&self, digest: Digest) -> Option<Pulled> {
+        let is_it = digest == self.manifest || Some(digest) == self.pulled;
+        is_it.then(|| Pulled { id: self.id, digest, up_to_date: true, warnings: Vec::new() })
     }
 }
 

@@ -21,7 +21,7 @@ pub fn push(home: &Home, arguments: &PushArguments) -> Result<u8> {
     connect(name.registry(), arguments.trust)
         .and_then(|registry| {
             let repository = registry.repository(name.repository());
-            repository.push(&image, tag, &LayerBars::new(arguments.quiet))
+            repository.push(&image, tag, &LayerBars::sending(arguments.quiet))
         })
         .with_context(|| format!("cannot push {name}"))?;
     match arguments.quiet {
