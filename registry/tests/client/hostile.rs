@@ -27,6 +27,10 @@ fn fails(answer: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static, words:
         assert!(error.contains(word), "no {word:?} in: {error}");
     }
     assert!(error.len() < 500 && !error.contains(['\n', '\r', '\x1b']), "{error:?}");
+    // Whole layers may stay for the next attempt, until somebody cleans up.
+    assert!(before.iter().all(|kept| home.contents().contains(kept)));
+    assert!(!home.contents().iter().any(|path| path.starts_with("tmp")), "{:?}", home.contents());
+    home.store.collect().unwrap();
     assert_eq!(home.contents(), before);
     assert_eq!(home.store.resolve(&format!("{}/app:good", server.host)).unwrap().id(), kept.id);
     assert!(!home.path().join("oci/index.json.damaged").exists());

@@ -126,6 +126,24 @@ fn an_index_is_chosen_from_by_platform() {
     assert!(missing.contains("linux/riscv64") && missing.contains("linux/arm64, linux/amd64"), "{missing}");
 }
 
+/// What an attempt that failed has brought whole is not fetched by the next.
+#[test]
+fn a_second_attempt_goes_on() {
+    let image = image("amd64", 9, &[200_000, 300_000]);
+    let (first, second) = (blob_path(&image.layers[0]), blob_path(&image.layers[1]));
+    let (late, times) = (second.clone(), image.layers[1].clone());
+    let server = Server::registry(&[("1", &image)], move |seen| {
+        // The first has time to be finished.
+        std::thread::sleep(Duration::from_millis(if seen.path == late { 100 } else { 0 }));
+        (seen.path == late && seen.earlier < 4).then(|| Reply::ok("", times.clone()).cut(1000))
+    });
+    let home = Home::new();
+    home.pull(&server.host, None, "app:1").unwrap_err();
+    home.pull(&server.host, None, "app:1").unwrap();
+    let count = |path: &str| server.seen().iter().filter(|seen| seen.path == path).count();
+    assert_eq!((count(&first), count(&second)), (1, 5));
+}
+
 #[test]
 fn two_pulls_at_once_fetch_each_layer_once() {
     let image = image("amd64", 7, &[900_000, 800_000, 700_000]);

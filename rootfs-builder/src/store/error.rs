@@ -71,6 +71,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the same may succeed later: a registry or the way to it failed.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Error::Remote(_) | Error::Input { .. })
+    }
+
     /// Whether the disk is full, wherever that was noticed.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Error::Full(_))

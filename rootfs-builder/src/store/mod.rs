@@ -117,15 +117,18 @@ impl Store {
         self.root.join("locks").join(name)
     }
 
-    /// Adds something. When that fails, or somebody wanted to remove meanwhile, what nobody refers to is removed.
+    /// Adds something. When that fails, or somebody wanted to remove meanwhile, what nobody refers to is removed. If
+    /// it may succeed another time, what came of it is left for that: who succeeds next removes the rest.
     fn adding<T>(&self, add: impl FnOnce(&session::Session) -> Result<T>) -> Result<T> {
         let session = session::Session::begin(self)?;
         let result = add(&session);
         drop(session);
-        if result.is_err() || self.collect_wanted() {
-            // The result is what counts; the next removal tries again.
-            let _ = self.collect();
-        }
+        // The result is what counts; the next removal tries again.
+        let _ = match &result {
+            Err(error) if error.may_pass() => self.want_collect(),
+            Ok(_) if !self.collect_wanted() => Ok(()),
+            _ => self.collect().map(|_| ()),
+        };
         result
     }
 }
