@@ -95,6 +95,36 @@ fn skopeo_reads_archives() {
     assert_eq!(seen["Digest"], Digest::of(manifest.as_bytes()).to_string(), "the manifest is the same");
 }
 
+/// An archive is a layout that was packed, and what is removed while it is written goes when it is done.
+#[test]
+fn umoci_reads_an_unpacked_archive() {
+    let (test, _) = store();
+    struct Removing<'a>(&'a TestStore, Vec<u8>);
+    impl Write for Removing<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.1.is_empty() {
+                self.0.store.remove("other:1", false).expect("removes");
+            }
+            self.1.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut out = Removing(&test, Vec::new());
+    test.store.save(&["team/app:1".into()], ArchiveFormat::Both, &mut out).expect("saves");
+    assert_eq!(fs::read_dir(test.store.root().join("images/sha256")).expect("reads").count(), 1);
+    let layout = test.beside("unpacked");
+    tar::Archive::new(&out.1[..]).unpack(&layout).expect("unpacks");
+    let bundle = test.beside("bundle");
+    let image = format!("{}:docker.io/team/app:1", text(&layout));
+    let output =
+        Command::new("umoci").args(["unpack", "--rootless", "--image", &image]).arg(&bundle).output();
+    let output = output.expect("umoci");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read(bundle.join("rootfs/etc/motd")).expect("reads"), b"hello\n");
+}
+
 /// The layers of OCI images can have some compressions only; the others are kept from an archive that nobody
 /// could read.
 #[test]

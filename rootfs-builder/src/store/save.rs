@@ -39,7 +39,17 @@ impl Store {
     /// are written as they are stored, and checked on the way.
     pub fn save(&self, images: &[String], format: ArchiveFormat, out: &mut dyn Write) -> Result<()> {
         // As long as it lasts, nothing is removed.
-        let _session = Session::begin(self)?;
+        let session = Session::begin(self)?;
+        let result = self.save_held(images, format, out);
+        drop(session);
+        if self.collect_wanted() {
+            // Somebody removed something meanwhile, and left the files to us; what counts is the archive.
+            let _ = self.collect();
+        }
+        result
+    }
+
+    fn save_held(&self, images: &[String], format: ArchiveFormat, out: &mut dyn Write) -> Result<()> {
         let mut saved: Vec<Saved> = Vec::new();
         for wanted in images {
             let image = self.resolve(wanted)?;

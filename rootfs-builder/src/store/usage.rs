@@ -12,6 +12,7 @@ use super::collect::{in_use, mark};
 use super::error::{At, Result};
 use super::images::ImageSummary;
 use super::names::Names;
+use super::session::lock;
 use crate::digest::Digest;
 use crate::image::ImageId;
 use crate::reference::Reference;
@@ -76,11 +77,25 @@ pub struct KindUsage {
     pub reclaimable: u64,
 }
 
+impl KindUsage {
+    fn add(&mut self, size: u64, active: bool) {
+        self.count += 1;
+        self.size += size;
+        match active {
+            true => self.active += 1,
+            false => self.reclaimable += size,
+        }
+    }
+}
+
 type Object = (Kind, Digest);
 
+/// Who needs something.
 #[derive(Default)]
-struct Needs {
-    images: HashSet<ImageId>,
+struct Need {
+    /// Indexes of images.
+    images: Vec<usize>,
+    /// One of them is in use, or it is another tool's, whose things stay.
     active: bool,
 }
 
@@ -88,47 +103,21 @@ impl Store {
     /// Adds up the store's files. Others may be adding and removing meanwhile: then it is an estimate.
     pub fn usage(&self) -> Result<Usage> {
         let objects = self.objects()?;
-        let mut needs: HashMap<Object, Needs> = HashMap::new();
         let mut images = self.images_by_id()?;
-        for image in &mut images {
-            let summary = ImageId(image.id.0);
-            image.in_use = in_use(&self.image_directory(&summary));
-            for object in self.needed_by(&summary)? {
-                let need = needs.entry(object).or_default();
-                need.images.insert(summary);
-                need.active |= image.in_use;
-            }
-        }
-        // What other tools have put there is theirs, and stays.
-        for blob in self.foreign_blobs(&needs)? {
-            needs.entry((Kind::Blob, blob)).or_default().active = true;
-        }
-
+        let needs = self.needs(&images)?;
         let mut usage = Usage { unfinished: allocated(&self.root.join("tmp"))?, ..Usage::default() };
-        for (object, size) in &objects {
-            let need = needs.get(object);
-            let active = need.is_some_and(|need| need.active);
-            let kind = usage.kinds.entry(object.0).or_default();
-            kind.count += 1;
-            kind.size += size;
-            match active {
-                true => kind.active += 1,
-                false => kind.reclaimable += size,
+        for (&(kind, digest), &size) in &objects {
+            let nobody = Need::default();
+            let need = needs.get(&(kind, digest)).unwrap_or(&nobody);
+            usage.kinds.entry(kind).or_default().add(size, need.active);
+            for &index in &need.images {
+                images[index].size += size;
+                images[index].shared += if need.images.len() > 1 { size } else { 0 };
             }
-            let layer = match object.0 {
-                Kind::LayerData => &mut usage.layers.entry(object.1).or_default().data,
-                Kind::EntryTable => &mut usage.layers.entry(object.1).or_default().entries,
-                _ => continue,
-            };
-            *layer += size;
-            let images = need.map_or(0, |need| need.images.len());
-            usage.layers.entry(object.1).or_default().images = images;
-        }
-        for (object, need) in &needs {
-            let size = objects.get(object).copied().unwrap_or_default();
-            for image in images.iter_mut().filter(|image| need.images.contains(&image.id)) {
-                image.size += size;
-                image.shared += if need.images.len() > 1 { size } else { 0 };
+            if matches!(kind, Kind::LayerData | Kind::EntryTable) {
+                let layer = usage.layers.entry(digest).or_default();
+                layer.images = need.images.len();
+                *(if kind == Kind::LayerData { &mut layer.data } else { &mut layer.entries }) += size;
             }
         }
         usage.images = images;
@@ -137,50 +126,47 @@ impl Store {
 
     fn images_by_id(&self) -> Result<Vec<ImageUsage>> {
         let mut images: Vec<ImageUsage> = Vec::new();
+        let mut indexes: HashMap<ImageId, usize> = HashMap::new();
+        // Whoever removes images looks at the same locks, and does so under this one.
+        let _lock = lock(&self.lock_path("names"))?;
         for ImageSummary { reference, id, created, .. } in self.images()? {
-            match images.iter_mut().find(|image| image.id == id) {
-                Some(image) => image.names.extend(reference),
-                None => images.push(ImageUsage {
-                    id,
-                    names: reference.into_iter().collect(),
-                    created,
-                    in_use: false,
-                    size: 0,
-                    shared: 0,
-                }),
-            }
+            let index = *indexes.entry(id).or_insert_with(|| {
+                let in_use = in_use(&self.image_directory(&id));
+                images.push(ImageUsage { id, names: Vec::new(), created, in_use, size: 0, shared: 0 });
+                images.len() - 1
+            });
+            images[index].names.extend(reference);
         }
         images.iter_mut().for_each(|image| image.names.sort());
         Ok(images)
     }
 
-    fn needed_by(&self, id: &ImageId) -> Result<Vec<Object>> {
-        let mut objects = vec![(Kind::Metadata, id.0)];
-        if let Ok(record) = self.image_record(id) {
-            for diff_id in record.diff_ids() {
-                objects.extend([(Kind::LayerData, diff_id), (Kind::EntryTable, diff_id)]);
-            }
-        }
-        let mut blobs = HashSet::new();
-        let names = Names::read(self)?;
-        for (entry, named) in names.pairs(self) {
-            if named.is_some_and(|named| named.id == *id) {
-                mark(self, entry, &mut blobs);
-            }
-        }
-        objects.extend(blobs.into_iter().map(|blob| (Kind::Blob, blob)));
-        Ok(objects)
-    }
-
-    fn foreign_blobs(&self, needs: &HashMap<Object, Needs>) -> Result<HashSet<Digest>> {
-        let mut blobs = HashSet::new();
+    fn needs(&self, images: &[ImageUsage]) -> Result<HashMap<Object, Need>> {
+        let mut blobs: HashMap<ImageId, HashSet<Digest>> = HashMap::new();
+        let mut foreign = HashSet::new();
         for (entry, named) in Names::read(self)?.pairs(self) {
-            if named.is_none() {
-                mark(self, entry, &mut blobs);
+            let blobs = named.map_or(&mut foreign, |named| blobs.entry(named.id).or_default());
+            mark(self, entry, blobs);
+        }
+        let mut needs: HashMap<Object, Need> = HashMap::new();
+        for (index, image) in images.iter().enumerate() {
+            let mut objects = HashSet::from([(Kind::Metadata, image.id.0)]);
+            if let Ok(record) = self.image_record(&image.id) {
+                for diff_id in record.diff_ids() {
+                    objects.extend([(Kind::LayerData, diff_id), (Kind::EntryTable, diff_id)]);
+                }
+            }
+            objects.extend(blobs.remove(&image.id).into_iter().flatten().map(|blob| (Kind::Blob, blob)));
+            for object in objects {
+                let need = needs.entry(object).or_default();
+                need.images.push(index);
+                need.active |= image.in_use;
             }
         }
-        blobs.retain(|blob| !needs.contains_key(&(Kind::Blob, *blob)));
-        Ok(blobs)
+        for blob in foreign {
+            needs.entry((Kind::Blob, blob)).or_default().active = true;
+        }
+        Ok(needs)
     }
 
     /// Everything in its place, with its size.
