@@ -12,14 +12,12 @@ pub mod docker_registry;
 mod kernel_log;
 mod process;
 mod record;
-mod registry;
 mod terminal;
 
 pub use command::{Command, machine, recorded_machine, vmrun};
 pub use docker_registry::DockerRegistry;
 pub use process::{Outcome, Running, monitor_of};
 pub use record::Record;
-pub use registry::Registry;
 pub use terminal::Terminal;
 
 /// The kernels of the tests' store: Debian's stable one, and a newer one.

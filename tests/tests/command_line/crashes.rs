@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::{KERNEL, Registry, setting, vmrun};
+use tests::{DockerRegistry, KERNEL, setting, vmrun};
 
 use crate::image_file;
 
 /// How often `make test` kills; `make test-long` does it ten times as often.
-const ROUNDS: u32 = 200;
+const ROUNDS: u32 = 250;
 const KERNEL_ROUNDS: u32 = 6;
 
 fn rounds(rounds: u32) -> u32 {
@@ -46,17 +46,19 @@ impl Random {
 fn images_survive_whatever_is_killed() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
-    let registry = Registry::start();
+    let registry = DockerRegistry::start();
     let layered = image_file("layered");
-    let derived = derived_layout(home, &layered);
-    registry.push(&derived, "pulled");
+    let derived = format!("oci:{}:latest", derived_layout(home, &layered).display());
+    let pulled = registry.name("pulled:latest");
+    registry.skopeo_copy(&[], &derived, &format!("docker://{pulled}"));
     let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
     let run = |line: &[OsString]| vmrun(line).home(home).run();
 
     let archive = image_file("layered.oci.tar").into_os_string().into_string().unwrap();
-    let pulled = registry.name("pulled");
     let busybox = image_file("busybox.tar");
     let import = |name: &str| words(&["import", "--quiet", busybox.to_str().unwrap(), name]);
+    let displace = import(&pulled);
+    let rename = words(&["tag", "kept", "pulled-before"]);
     let load = words(&["load", "--quiet", "-i", &archive, "--name", "loaded"]);
     let pull = words(&["pull", "--quiet", &pulled]);
     run(&import("kept")).succeeds();
@@ -67,8 +69,10 @@ fn images_survive_whatever_is_killed() {
         (vec![], pull.clone()),
         (vec![load.clone()], words(&["rmi", "loaded"])),
         (vec![pull.clone()], words(&["rmi", &pulled])),
+        // An image without a name, and one with two.
+        (vec![pull.clone(), displace, rename], words(&["prune", "--force"])),
     ];
-    let takes: Vec<Duration> = commands
+    let mut takes: Vec<Duration> = commands
         .iter()
         .map(|(before, command)| {
             before.iter().for_each(|line| drop(run(line).succeeds()));
@@ -91,7 +95,10 @@ fn images_survive_whatever_is_killed() {
         }
         before.iter().for_each(|line| drop(run(line).succeeds()));
         let code = killed(command, home, takes[at].mul_f64(random.below(1000) as f64 / 1000.0));
-        killed_in_time += u32::from(code == 128 + 9);
+        let in_time = code == 128 + 9;
+        killed_in_time += u32::from(in_time);
+        // So that about four of five are, whatever else this computer does.
+        takes[at] = takes[at].mul_f64(if in_time { 1.05 } else { 0.8 });
 
         let about = format!("round {round}: {command:?} ended with {code}");
         let checked = run(&words(&["fsck", "--dry-run"]));
@@ -102,11 +109,11 @@ fn images_survive_whatever_is_killed() {
         // What was to be removed may have been.
         let removed = command[0] == "rmi" && again.code() == 125 && again.stderr.contains("no such image");
         assert!(again.code() == 0 || removed, "{about}: {}", again.stderr);
-        run(&words(&["fsck"])).succeeds();
+        run(&words(&["prune", "--force"])).succeeds();
         assert_no_orphans(home, &about);
     }
     println!("{killed_in_time} of {} commands were killed before their end", rounds(ROUNDS));
-    assert!(killed_in_time > rounds(ROUNDS) / 3, "too few were killed in time: {killed_in_time}");
+    assert!(killed_in_time > rounds(ROUNDS) / 2, "too few were killed in time: {killed_in_time}");
 }
 
 /// `layered` with one more layer.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tests::{Registry, vmrun};
+use tests::{DockerRegistry, vmrun};
 
 use crate::image_file;
 
@@ -36,9 +36,10 @@ fn damage(path: &Path) -> Vec<u8> {
 fn layers_are_repaired_and_blobs_are_pulled_again() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
-    let registry = Registry::start();
-    let name = registry.name("it");
-    registry.push(&image_file("layered"), "it");
+    let registry = DockerRegistry::start();
+    let name = registry.name("it:latest");
+    let layered = format!("oci:{}:latest", image_file("layered").display());
+    registry.skopeo_copy(&[], &layered, &format!("docker://{name}"));
     let run = |words: &[&str]| vmrun(words).home(home).run();
     run(&["pull", "-q", &name]).succeeds();
     let well = run(&["fsck"]).succeeds();
