@@ -97,7 +97,7 @@ impl<'r> BlobReader<'r> {
                 host: self.repository.host(),
                 what: self.what(),
                 expected: self.size,
-                actual: self.size - expected + actual,
+                actual: (self.size - expected).saturating_add(actual),
             }),
             _ => Ok(()),
         }
@@ -165,6 +165,8 @@ impl Read for BlobReader<'_> {
                     return Ok(read);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // Nothing is missing; whether it is right, its digest will tell.
+                Err(_) if self.position >= self.size => return Ok(0),
                 Err(error) => crate::http::reason_of(&error),
             };
             self.resume(reason)?;

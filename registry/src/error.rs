@@ -7,7 +7,7 @@ use std::time::Duration;
 pub enum Error {
     #[error("cannot reach {host}: {reason}")]
     Unreachable { host: String, reason: String },
-    #[error("{host} stopped answering: {reason} (tried {attempts} times)")]
+    #[error("the connection to {host} failed: {reason} (attempts: {attempts})")]
     Broken { host: String, reason: String, attempts: u32 },
     #[error("{host} does not speak HTTP as it should: {reason}")]
     Protocol { host: String, reason: String },

@@ -19,6 +19,12 @@ pub enum Failure {
     Final(Box<Error>),
 }
 
+const NO_SUCH_HOST: &str = "failed to lookup address information";
+
+fn no_such_host() -> String {
+    "its name leads to no address; is the name right, and the network there?".into()
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Final(Box::new(error))
@@ -43,10 +49,12 @@ pub fn classify(url: &Uri, error: ureq::Error, reached: bool) -> Failure {
                 io::ErrorKind::HostUnreachable
                 | io::ErrorKind::NetworkUnreachable
                 | io::ErrorKind::AddrNotAvailable => unreachable(reason_of(&error)),
+                // The standard library has no kind for it.
+                _ if error.to_string().starts_with(NO_SUCH_HOST) => unreachable(no_such_host()),
                 _ => Failure::Broken(reason_of(&error)),
             }
         }
-        ureq::Error::HostNotFound => unreachable("there is no host of that name".into()),
+        ureq::Error::HostNotFound => unreachable(no_such_host()),
         ureq::Error::ConnectionFailed => unreachable("no connection".into()),
         ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => unreachable("no answer in time".into()),
         ureq::Error::Timeout(_) => Failure::Broken("no answer in time".into()),

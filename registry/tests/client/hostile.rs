@@ -174,6 +174,41 @@ fn an_index_that_refers_to_itself() {
     fails(deep, &["refers to itself"]);
 }
 
+/// Many documents that are no images, and a layer that no disk holds.
+#[test]
+fn demands_without_bound() {
+    let entry = |number: usize| {
+        let text = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"application/x","digest":"{}","size":2}},"layers":[],"annotations":{{"n":"{number}"}}}}"#,
+            Digest::of(b"{}")
+        );
+        (Digest::of(text.as_bytes()), text)
+    };
+    let documents: Vec<(Digest, String)> = (0..500).map(entry).collect();
+    let names: Vec<String> = documents
+        .iter()
+        .map(|(digest, text)| {
+            format!(r#"{{"mediaType":"{MANIFEST}","digest":"{digest}","size":{}}}"#, text.len())
+        })
+        .collect();
+    let top = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{}]}}"#, names.join(","));
+    let many = move |seen: &Seen| {
+        let found = documents.iter().find(|(digest, _)| seen.path.ends_with(&digest.to_string()));
+        match found {
+            Some((_, text)) => Some(Reply::ok(MANIFEST, text.clone())),
+            None => seen.path.ends_with("bad").then(|| Reply::ok(INDEX, top.clone())),
+        }
+    };
+    fails(many, &["more than 128 documents"]);
+    let bad = image("amd64", 21, &[40_000, 600_000]);
+    let size = format!(r#""size":{}"#, bad.layers[1].len());
+    let manifest = String::from_utf8(bad.manifest).unwrap().replace(&size, r#""size":9000000000000000000"#);
+    fails(
+        move |seen| seen.path.ends_with("bad").then(|| Reply::ok(MANIFEST, manifest.clone())),
+        &["the limit for one layer"],
+    );
+}
+
 #[test]
 fn redirects() {
     fails(to("manifests/bad", || Reply::redirect("/v2/app/manifests/bad")), &["redirects more than 5 times"]);

@@ -122,6 +122,8 @@ pub enum Error {
     Encrypted(String),
     #[error("{what} names {layers} layers, but its configuration has {diff_ids} diff IDs")]
     LayerCount { what: String, layers: usize, diff_ids: usize },
+    #[error("more than {limit} documents are named before an image is found, the limit")]
+    TooManyDocuments { limit: usize },
     /// What a registry's client has to say.
     #[error(transparent)]
     Remote(Box<dyn std::error::Error + Send + Sync>),

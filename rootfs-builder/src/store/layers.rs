@@ -61,6 +61,11 @@ pub fn ensure<'s>(
     open: &mut dyn FnMut() -> Result<Box<dyn std::io::Read + 's>>,
 ) -> Result<Vec<String>> {
     let store = session.store;
+    let limit = store.limits.layer_bytes;
+    if wanted.size > limit {
+        // Compressed it is larger than it may be at all: not even begun.
+        return Err(Error::TooLarge { what: format!("layer {}", wanted.blob.short()), limit });
+    }
     progress.layer_started(name, Some(wanted.size));
     let _lock = lock(&store.lock_path(&format!("layer-{}", wanted.diff_id.hex())))?;
     let what = format!("layer {}", wanted.blob.short());

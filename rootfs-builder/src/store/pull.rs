@@ -1,6 +1,6 @@
 //! `vmrun pull`: an image from where its documents and layers are fetched one by one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Read;
 
 use oci_spec::image::{Descriptor, ImageManifest, MediaType};
@@ -96,7 +96,11 @@ impl Store {
         }
         let media_type = MediaType::from(media_type(&name, &top)?.as_str());
         let descriptor = Descriptor::new(media_type, top.bytes.len() as u64, digest.to_oci());
-        let documents = RemoteDocuments { remote, top: RefCell::new(Some((digest, top.bytes))) };
+        let documents = RemoteDocuments {
+            remote,
+            top: RefCell::new(Some((digest, top.bytes))),
+            left: Cell::new(DOCUMENTS),
+        };
         let found = archive::find_image(&descriptor, &documents, platform, limits)?;
 
         self.adding(|session| {
@@ -151,14 +155,28 @@ impl Known {
     }
 }
 
+/// Documents fetched for one image, at most: an index may name many that turn out to be no images.
+const DOCUMENTS: usize = 128;
+
 /// The documents of a repository; the first has been fetched.
 struct RemoteDocuments<'a> {
     remote: &'a dyn Remote,
     top: RefCell<Option<(Digest, Vec<u8>)>>,
+    /// How many more may be fetched.
+    left: Cell<usize>,
+}
+
+impl RemoteDocuments<'_> {
+    fn count(&self) -> std::result::Result<(), archive::Error> {
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.ok_or(archive::Error::TooManyDocuments { limit: DOCUMENTS })?);
+        Ok(())
+    }
 }
 
 impl Documents for RemoteDocuments<'_> {
     fn blob(&self, digest: &Digest, limit: u64) -> std::result::Result<Option<Vec<u8>>, archive::Error> {
+        self.count()?;
         self.remote.document(digest, limit).map(Some).map_err(archive::Error::Remote)
     }
 
@@ -166,6 +184,7 @@ impl Documents for RemoteDocuments<'_> {
         if let Some((_, bytes)) = self.top.borrow_mut().take_if(|(top, _)| top == digest) {
             return Ok(Some(bytes));
         }
+        self.count()?;
         let manifest = self.remote.manifest(&digest.to_string(), limit).map_err(archive::Error::Remote)?;
         Ok(Some(manifest.bytes))
     }
