@@ -48,25 +48,33 @@ fn an_inode_at_the_very_end() {
 /// What a layer writes and the next removes takes no room in the flat file.
 #[test]
 fn the_flat_file_has_only_what_is_shown() {
-    const LARGE: u64 = 50 << 20;
-    let content: Vec<u8> = (0..LARGE).map(|at| (at / 7) as u8 | 1).collect();
+    const LARGE: usize = 50 << 20;
+    let noise = |length: usize| -> Vec<u8> {
+        (0..length as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    };
+    // Copied in several pieces, some of them zeroes.
+    let mut long = noise(1 << 20);
+    long[1 << 18..3 << 18].fill(0);
+    let blocks = (1 << 20) / 4096;
     let layers = [
         vec![
-            Entry::file("large", content),
-            Entry::file("replaced", vec![1; 70_000]),
+            Entry::file("large", vec![7; LARGE]),
+            Entry::file("replaced", noise(70_000)),
             Entry::file("kept", "1"),
         ],
         vec![
             Entry::whiteout("", "large"),
-            Entry::file("replaced", vec![2; 9_000]),
+            Entry::file("replaced", noise(9_000)),
+            Entry::file("long", long),
             Entry::file("small", "2"),
         ],
     ];
-    assert_eq!(paths(&show(&layers)), ["", "kept", "replaced", "small"]);
+    assert_eq!(paths(&show(&layers)), ["", "kept", "long", "replaced", "small"]);
     let tars: Vec<Vec<u8>> = layers.iter().map(|layer| archive(layer)).collect();
     let disk = Disk::new(&tars).unwrap();
-    assert!(fs::metadata(disk.image()).unwrap().len() > LARGE);
-    assert_eq!(fs::metadata(disk.flat()).unwrap().len(), (1 + 3) * 4096, "inodes, and 9000 bytes");
+    assert!(fs::metadata(disk.image()).unwrap().len() > LARGE as u64);
+    let flat = fs::metadata(disk.flat()).unwrap().len();
+    assert_eq!(flat, (1 + 3 + blocks) * 4096, "inodes, 9000 bytes, the long file");
 }
 
 #[test]
