@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use rootfs_builder::image::format_time;
+use rootfs_builder::reference::Reference;
 use rootfs_builder::store::{ImageUsage, Kind, KindUsage, Usage};
 use serde_json::{Value, json};
 
@@ -45,7 +46,7 @@ pub fn df(home: &Home, arguments: &DfArguments) -> Result<u8> {
 }
 
 fn image(image: &ImageUsage) -> [String; 7] {
-    let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = image.names.iter().map(short).collect();
     [
         if names.is_empty() { "<none>".into() } else { names.join(", ") },
         image.id.short(),
@@ -55,6 +56,14 @@ fn image(image: &ImageUsage) -> [String; 7] {
         size::show(image.unique()),
         if image.in_use { "yes".into() } else { String::new() },
     ]
+}
+
+/// A digest is long, and nobody reads it here.
+fn short(name: &Reference) -> String {
+    match (name.tag(), name.digest()) {
+        (None, Some(digest)) => format!("{}@{}", name.familiar_name(), digest.short()),
+        _ => name.to_string(),
+    }
 }
 
 fn totals(usage: &Usage) -> Vec<[String; 5]> {
