@@ -79,6 +79,38 @@ fn blobs_arrive_whole_and_the_manifest_last() {
     );
 }
 
+/// To mount a blob, a token has to be good for both repositories.
+#[test]
+fn a_mount_asks_for_both_repositories() {
+    let image = image("amd64", 42, &[1000]);
+    let tokens = Server::start(|_| Reply::ok("", r#"{"token":"good"}"#));
+    let realm = format!("Bearer realm=\"http://{}/\",service=\"s\"", tokens.host);
+    let (server, uploads) = registry_that_takes(move |seen| match seen.header("authorization") {
+        Some("Bearer good") if seen.path.contains("?mount=") => Some(Reply::status(201, "")),
+        Some("Bearer good") => None,
+        _ => Some(Reply::status(401, "").header("WWW-Authenticate", &realm)),
+    });
+    let home = stored(&image, &server.host);
+    let other = format!("{}/team/base:1", server.host).parse().unwrap();
+    home.store.tag(&format!("{}/app:1", server.host), &other).unwrap();
+    push(&home.store, &server.host).unwrap();
+    assert!(
+        *uploads.lock().unwrap() == [image.manifest],
+        "nothing but the manifest is sent: {:#?}",
+        server.lines()
+    );
+    let asked: Vec<String> = tokens.seen().into_iter().map(|seen| seen.path).collect();
+    assert_eq!(
+        asked,
+        [
+            "/?service=s&scope=repository%3Aapp%3Apull%2Cpush",
+            "/?service=s&scope=repository%3Aapp%3Apull%2Cpush&scope=repository%3Ateam%2Fbase%3Apull",
+        ]
+    );
+    let from = server.seen().into_iter().filter(|seen| seen.path.ends_with("&from=team%2Fbase")).count();
+    assert!(from >= 2, "the layer and the configuration");
+}
+
 #[test]
 fn registries_that_take_nothing() {
     let image = image("amd64", 41, &[1000]);

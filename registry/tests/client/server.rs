@@ -160,6 +160,8 @@ where {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (mut stream, known) = (stream.unwrap(), known.clone());
+                // Heads and bodies are written apart; nobody is to wait for the second.
+                stream.set_nodelay(true).unwrap();
                 let (handler, accept) = (handler.clone(), accept.clone());
                 thread::spawn(move || {
                     // A client that goes away is none of the server's business.

@@ -58,8 +58,7 @@ impl Store {
 
         // Who has which of the blobs: names of the same registry, other than this repository.
         let mut others: Vec<(String, BTreeSet<Digest>)> = Vec::new();
-        for other in images.iter().filter(|other| other.manifest != found.manifest || other.pulled.is_some())
-        {
+        for other in &images {
             if let Some(reference) = &other.reference
                 && reference.registry() == name.registry()
                 && reference.repository() != name.repository()

@@ -239,6 +239,38 @@ fn what_is_run_is_pulled_first() {
     user.run(&["run", "--pull", "always", &name]).is_refused(&["cannot pull", "cannot reach localhost"]);
 }
 
+/// Another platform's image is kept like any other, and not run.
+#[test]
+fn other_platforms_are_pulled_when_asked_for_and_never_run() {
+    let (registry, user) = (DockerRegistry::start(), User::new());
+    let image = format!("{}:arm", user.config.path().join("layout").display());
+    registry.skopeo_copy(&[], &layered(), &format!("oci:{image}"));
+    run("umoci", &["config", "--image", &image, "--architecture", "arm64"]);
+    let name = registry.name("app:1");
+    registry.skopeo_copy(&[], &format!("oci:{image}"), &format!("docker://{name}"));
+    user.run(&["pull", &name]).is_refused(&["no image for linux/amd64, only for linux/arm64"]);
+    user.run(&["pull", "-q", "--platform", "linux/arm64", &name]).succeeds();
+    user.run(&["run", &name]).is_refused(&["linux/arm64", "only linux/amd64 can run", "vmrun pull"]);
+    user.run(&["tag", &name, &registry.name("copy:1")]).succeeds();
+    user.run(&["push", "-q", &registry.name("copy:1")]).succeeds();
+    assert_eq!(registry.skopeo_digest("copy:1"), registry.skopeo_digest("app:1"));
+}
+
+/// A bar for each layer, which ends as it should.
+#[test]
+fn a_terminal_shows_bars() {
+    let (registry, user) = (DockerRegistry::start(), User::new());
+    registry.skopeo_copy(&[], &layered(), &format!("docker://{}", registry.name("app:1")));
+    let mut terminal = Terminal::start(24, 100, user.command(&["pull", &registry.name("app:1")]));
+    let screen = terminal.shows("Downloaded newer image");
+    assert!(screen.contains('█') && screen.contains("MiB") && screen.contains("built"), "{screen}");
+    terminal.wait().succeeds();
+    user.run(&["tag", &registry.name("app:1"), &registry.name("b:1")]).succeeds();
+    let mut terminal = Terminal::start(24, 100, user.command(&["push", &registry.name("b:1")]));
+    assert!(terminal.shows("1: digest:").contains("mounted"));
+    terminal.wait().succeeds();
+}
+
 /// A disk that is full in the middle of a pull: one line, and what was there is whole.
 #[test]
 fn a_full_disk() {
