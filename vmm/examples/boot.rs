@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use vmm::{
-    BlockSpec, DiskPart, EventFd, Firmware, InitramfsPart, Machine, MachineSpec, Observer, PmemSpec,
+    BlockSpec, DiskPart, EventFd, Firmware, InitramfsPart, Machine, MachineSpec, Observer, PmemSpec, Trouble,
     VsockSpec,
 };
 
@@ -27,6 +27,10 @@ impl Observer for Console {
         if !self.quiet {
             let _ = std::io::stdout().write_all(bytes);
         }
+    }
+
+    fn trouble(&self, trouble: Trouble) {
+        eprintln!("[{:?}] {trouble:?}", self.start.elapsed());
     }
 }
 
@@ -71,7 +75,7 @@ fn read_arguments() -> Result<(MachineSpec, bool), Box<dyn Error>> {
             "--cmdline" => extra = Some(value()?),
             "--memory" => spec.memory = value()?.parse::<u64>()? << 20,
             "--vcpus" => spec.vcpus = value()?.parse()?,
-            "--pmem" => spec.pmem.push(PmemSpec { parts: vec![whole(value()?)?] }),
+            "--pmem" => spec.pmem.push(PmemSpec { parts: vec![whole(value()?)?], private: false }),
             "--disk" => spec.blocks.push(disk(value()?, false)?),
             "--rw-disk" => spec.blocks.push(disk(value()?, true)?),
             "--vsock" => spec.vsock = Some(VsockSpec { guest_cid: 3, socket: value()?.into() }),
@@ -93,5 +97,5 @@ fn whole(path: String) -> Result<DiskPart, Box<dyn Error>> {
 }
 
 fn disk(path: String, writable: bool) -> Result<BlockSpec, Box<dyn Error>> {
-    Ok(BlockSpec { id: "example".to_owned(), parts: vec![whole(path)?], writable })
+    Ok(BlockSpec { id: "example".to_owned(), parts: vec![whole(path)?], writable, private: false })
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::layout;
-use crate::observer::{End, Observer};
+use crate::observer::{End, Observer, Trouble};
 use crate::serial::SerialPort;
 use crate::virtio::MmioTransport;
 
@@ -82,9 +82,16 @@ impl Bus {
     pub fn write_memory(&self, address: u64, data: &[u8]) {
         if let Some((transport, offset)) = self.transport(address) {
             lock(transport).write(offset, data);
-        } else if self.pmem.iter().any(|range| range.contains(&address)) {
-            self.dropped_pmem_writes.fetch_add(1, Ordering::Relaxed);
+        } else if self.is_pmem(address) {
+            let before = self.dropped_pmem_writes.fetch_add(1, Ordering::Relaxed);
+            if before == 0 {
+                self.observer.trouble(Trouble::PmemWrite);
+            }
         }
+    }
+
+    pub fn is_pmem(&self, address: u64) -> bool {
+        self.pmem.iter().any(|range| range.contains(&address))
     }
 
     pub fn has_pmem(&self) -> bool {

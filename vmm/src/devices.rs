@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use crate::layout;
+use crate::observer::Troubles;
 use crate::spec::{DiskPart, MachineSpec};
 use crate::virtio::block::BlockDevice;
 use crate::virtio::block::disk::{self, Disk, Part};
 use crate::virtio::pmem::PmemDevice;
-use crate::virtio::pmem::mapping::{self, Mapping};
+use crate::virtio::pmem::mapping::{self, Mapping, PrivateCopy};
 use crate::virtio::rng::Rng;
 use crate::virtio::vsock::VsockDevice;
 use crate::virtio::{self, GuestRam, MmioTransport, VirtioDevice};
@@ -21,8 +22,8 @@ pub enum Error {
     Open { path: PathBuf, source: io::Error },
     #[error("disk of {path}")]
     Disk { path: PathBuf, source: disk::Error },
-    #[error("persistent memory of {path}")]
-    Pmem { path: PathBuf, source: mapping::Error },
+    #[error("memory of {path}")]
+    Memory { path: PathBuf, source: mapping::Error },
     #[error(transparent)]
     Virtio(#[from] virtio::device::Error),
 }
@@ -33,6 +34,7 @@ pub struct Devices {
     pub transports: Vec<MmioTransport>,
     /// What the guest is to see of persistent memory, and at which guest-physical address.
     pub pmem: Vec<(u64, Mapping)>,
+    pub troubles: Arc<Troubles>,
 }
 
 impl Devices {
@@ -40,11 +42,15 @@ impl Devices {
     pub fn build(spec: &MachineSpec, memory: &Arc<GuestRam>) -> Result<Self, Error> {
         let mut devices: Vec<Arc<Mutex<dyn VirtioDevice>>> = Vec::with_capacity(spec.devices());
         let mut pmem = Vec::with_capacity(spec.pmem.len());
+        let troubles = Arc::new(Troubles::default());
         let mut start = layout::persistent_memory_start(spec.memory);
         for one in &spec.pmem {
             let parts = open(&one.parts, false)?;
-            let mapping =
-                Mapping::new(&parts).map_err(|source| Error::Pmem { path: first(&one.parts), source })?;
+            let mapping = match one.private {
+                false => Mapping::shared(&parts),
+                true => PrivateCopy::new(&parts).map(PrivateCopy::into_mapping),
+            };
+            let mapping = mapping.map_err(|source| Error::Memory { path: first(&one.parts), source })?;
             devices.push(Arc::new(Mutex::new(PmemDevice::new(start, mapping.size()))));
             let next = (start + mapping.size()).next_multiple_of(layout::PERSISTENT_MEMORY_ALIGNMENT);
             pmem.push((start, mapping));
@@ -52,13 +58,19 @@ impl Devices {
         }
         for one in &spec.blocks {
             let mut parts = open(&one.parts, one.writable)?;
-            let disk = match parts.pop() {
-                // The spec has been checked: a writable disk has no other parts.
-                Some(part) if one.writable => Disk::writable(part),
-                last => Disk::read_only(parts.into_iter().chain(last).collect()),
+            let disk = if one.private {
+                let copy = PrivateCopy::new(&parts);
+                Disk::in_memory(copy.map_err(|source| Error::Memory { path: first(&one.parts), source })?)
+            } else {
+                let disk = match parts.pop() {
+                    // The spec has been checked: a writable disk has no other parts.
+                    Some(part) if one.writable => Disk::writable(part),
+                    last => Disk::read_only(parts.into_iter().chain(last).collect()),
+                };
+                disk.map_err(|source| Error::Disk { path: first(&one.parts), source })?
             };
-            let disk = disk.map_err(|source| Error::Disk { path: first(&one.parts), source })?;
-            devices.push(Arc::new(Mutex::new(BlockDevice::new(disk, &one.id))));
+            let device = BlockDevice::new(disk, &one.id).telling(troubles.clone());
+            devices.push(Arc::new(Mutex::new(device)));
         }
         if let Some(vsock) = &spec.vsock {
             devices.push(Arc::new(Mutex::new(VsockDevice::bind(vsock.guest_cid, &vsock.socket)?)));
@@ -67,7 +79,7 @@ impl Devices {
             devices.push(Arc::new(Mutex::new(Rng::default())));
         }
         let transports = devices.into_iter().map(|device| MmioTransport::new(device, memory.clone()));
-        Ok(Self { transports: transports.collect::<Result<_, _>>()?, pmem })
+        Ok(Self { transports: transports.collect::<Result<_, _>>()?, pmem, troubles })
     }
 }
 

@@ -5,13 +5,16 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use vmm::{EventFd, Firmware, Machine, MachineSpec, Observer};
+//! use vmm::{EventFd, Firmware, Machine, MachineSpec, Observer, Trouble};
 //!
 //! struct Console;
 //! impl Observer for Console {
 //!     fn stamp(&self, _byte: u8) {}
 //!     fn serial(&self, bytes: &[u8]) {
 //!         print!("{}", String::from_utf8_lossy(bytes));
+//!     }
+//!     fn trouble(&self, trouble: Trouble) {
+//!         eprintln!("{trouble:?}");
 //!     }
 //! }
 //!
@@ -50,6 +53,6 @@ pub mod virtio;
 mod x86_64;
 
 pub use machine::{Error, Machine};
-pub use observer::{End, Observer, Report};
+pub use observer::{End, Observer, Report, Trouble};
 pub use spec::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, PmemSpec, VsockSpec};
 pub use vmm_sys_util::eventfd::EventFd;

@@ -98,6 +98,7 @@ impl Machine {
         let event_loop = EventLoop::new(&self.devices.transports, clone(&quit)?)
             .map_err(|source| Error::Host { doing: "setting up the devices' event loop", source })?;
         let pmem = self.devices.pmem.iter().map(|(start, mapping)| *start..*start + mapping.size()).collect();
+        self.devices.troubles.listen(observer.clone());
         let bus = Bus::new(SerialPort::new(irq, observer.clone()), observer, self.devices.transports, pmem);
         let shared = Arc::new(Shared::new(bus, clone(&wake)?));
 

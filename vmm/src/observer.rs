@@ -1,5 +1,7 @@
 //! What the outside learns of a machine: while it runs, and when it has ended.
 
+use std::sync::{Arc, OnceLock};
+
 use serde::{Deserialize, Serialize};
 
 /// Is told what a running machine shows. Called on vCPU threads, which may do nothing but write to descriptors that
@@ -10,6 +12,38 @@ pub trait Observer: Send + Sync {
 
     /// The guest wrote `bytes` to its serial port; a line or a piece of one.
     fn serial(&self, bytes: &[u8]);
+
+    /// Something went wrong with which the machine goes on. Each kind is told once for each device.
+    fn trouble(&self, trouble: Trouble);
+}
+
+/// What the user should hear of although the machine goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trouble {
+    /// The guest wrote into its read-only persistent memory, and nothing was changed.
+    PmemWrite,
+    /// A read of a disk failed, and the guest was told so.
+    DiskRead {
+        /// The disk's name, [`crate::BlockSpec::id`].
+        disk: String,
+        cause: String,
+    },
+}
+
+/// The way from the devices, which are built first, to the observer, who comes when the machine runs.
+#[derive(Default)]
+pub struct Troubles(OnceLock<Arc<dyn Observer>>);
+
+impl Troubles {
+    pub fn listen(&self, observer: Arc<dyn Observer>) {
+        let _ = self.0.set(observer);
+    }
+
+    pub fn tell(&self, trouble: Trouble) {
+        if let Some(observer) = self.0.get() {
+            observer.trouble(trouble);
+        }
+    }
 }
 
 /// How a machine ended and what it left.

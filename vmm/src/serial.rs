@@ -136,6 +136,8 @@ mod tests {
         fn serial(&self, bytes: &[u8]) {
             self.0.lock().unwrap().push(bytes.to_vec());
         }
+
+        fn trouble(&self, _trouble: crate::Trouble) {}
     }
 
     fn port() -> (SerialPort, Arc<Seen>) {

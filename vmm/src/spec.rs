@@ -67,6 +67,9 @@ pub struct DiskPart {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PmemSpec {
     pub parts: Vec<DiskPart>,
+    /// The guest sees a copy of the parts in memory of its monitor's own, made before the machine starts, and not the
+    /// host's page cache, which it would share with other machines.
+    pub private: bool,
 }
 
 /// A virtio-blk device over the parts, one after another. A writable one has a single part.
@@ -76,6 +79,8 @@ pub struct BlockSpec {
     pub id: String,
     pub parts: Vec<DiskPart>,
     pub writable: bool,
+    /// As [`PmemSpec::private`]; for a disk that is only read.
+    pub private: bool,
 }
 
 /// A virtio-vsock device. The host's side is a Unix stream socket: a client connects, writes `CONNECT <port>\n`, reads
@@ -105,6 +110,8 @@ pub enum Error {
     EmptyDisk,
     #[error("a writable disk has one part, not {0}")]
     WritableParts(usize),
+    #[error("a writable disk cannot be a copy in memory")]
+    WritableCopy,
     #[error("the kernel command line contains a zero byte")]
     CmdlineZero,
     #[error("guest context ID {0} is reserved; the first free one is 3")]
@@ -133,6 +140,9 @@ impl MachineSpec {
         }
         if let Some(disk) = self.blocks.iter().find(|block| block.writable && block.parts.len() > 1) {
             return Err(Error::WritableParts(disk.parts.len()));
+        }
+        if self.blocks.iter().any(|block| block.writable && block.private) {
+            return Err(Error::WritableCopy);
         }
         let disks =
             self.pmem.iter().map(|pmem| &pmem.parts).chain(self.blocks.iter().map(|block| &block.parts));
@@ -180,6 +190,7 @@ mod tests {
     fn disk(lengths: &[u64]) -> PmemSpec {
         PmemSpec {
             parts: lengths.iter().map(|length| DiskPart { path: "disk".into(), length: *length }).collect(),
+            private: false,
         }
     }
 
@@ -199,8 +210,10 @@ mod tests {
         assert_eq!(with(|spec| spec.pmem = vec![disk(&[0])]), Err(Error::EmptyDisk));
         assert_eq!(with(|spec| spec.pmem = vec![disk(&[1 << 63, 1 << 63])]), Err(Error::DiskTooLarge));
         let parts = disk(&[4096, 4096]).parts;
-        let block = BlockSpec { id: String::new(), parts, writable: true };
-        assert_eq!(with(|spec| spec.blocks = vec![block]), Err(Error::WritableParts(2)));
+        let block = |parts, private| BlockSpec { id: String::new(), parts, writable: true, private };
+        assert_eq!(with(|spec| spec.blocks = vec![block(parts, false)]), Err(Error::WritableParts(2)));
+        let part = disk(&[4096]).parts;
+        assert_eq!(with(|spec| spec.blocks = vec![block(part, true)]), Err(Error::WritableCopy));
         let vsock = |guest_cid| Some(VsockSpec { guest_cid, socket: "socket".into() });
         assert_eq!(with(|spec| spec.vsock = vsock(2)), Err(Error::GuestCid(2)));
     }

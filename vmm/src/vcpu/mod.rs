@@ -16,6 +16,10 @@ use crate::observer::End;
 pub enum Error {
     #[error("KVM cannot run vCPU {id}")]
     Run { id: u8, source: kvm_ioctls::Error },
+    #[error(
+        "vCPU {id} needs memory that the host cannot give: a file of the machine's disk was cut short or cannot be read"
+    )]
+    LostPage { id: u8 },
     #[error("the processor refuses to enter the guest on vCPU {id} (hardware reason {reason:#x})")]
     Entry { id: u8, reason: u64 },
     #[error("KVM reports an internal error {suberror} on vCPU {id}")]
@@ -105,11 +109,15 @@ fn step(id: u8, vcpu: &mut VcpuFd, bus: &Bus) -> Result<Option<End>, Error> {
     let exit = match vcpu.run() {
         Ok(exit) => exit,
         Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => return Ok(None),
+        // Of all memory of the guest, only files can be lost while it runs.
+        Err(error) if error.errno() == libc::EFAULT && bus.has_pmem() => return Err(Error::LostPage { id }),
         Err(source) => return Err(Error::Run { id, source }),
     };
     match exit {
         VcpuExit::IoOut(port, data) => return Ok(bus.write_port(port, data)),
         VcpuExit::IoIn(port, data) => bus.read_port(port, data),
+        // What can be read there, KVM reads by itself; one without hardware behind it does not tell why it cannot.
+        VcpuExit::MmioRead(address, _) if bus.is_pmem(address) => return Err(Error::LostPage { id }),
         VcpuExit::MmioRead(address, data) => bus.read_memory(address, data),
         VcpuExit::MmioWrite(address, data) => bus.write_memory(address, data),
         VcpuExit::Shutdown => return Ok(Some(End::TripleFault)),

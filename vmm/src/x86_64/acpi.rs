@@ -173,7 +173,7 @@ mod tests {
             initramfs: vec![],
             cmdline: String::new(),
             firmware: Firmware::Acpi,
-            pmem: vec![crate::PmemSpec { parts: vec![] }; layout::MAX_DEVICES - 1],
+            pmem: vec![crate::PmemSpec { parts: vec![], private: false }; layout::MAX_DEVICES - 1],
             blocks: vec![],
             vsock: None,
             rng: true,

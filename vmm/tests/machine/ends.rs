@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::guest::{Code, TemporaryFile, kernel, pvh_kernel, run, spec};
-use vmm::{DiskPart, End, Firmware, PmemSpec, layout};
+use crate::guest::{Code, TemporaryFile, kernel, pvh_kernel, run, run_around, spec};
+use vmm::{DiskPart, End, Firmware, PmemSpec, Trouble, layout};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(200);
@@ -96,7 +96,7 @@ fn map_pmem() -> Code {
 }
 
 fn pmem(content: &TemporaryFile) -> Vec<PmemSpec> {
-    vec![PmemSpec { parts: vec![DiskPart { path: content.0.clone(), length: 4096 }] }]
+    vec![PmemSpec { parts: vec![DiskPart { path: content.0.clone(), length: 4096 }], private: false }]
 }
 
 #[test]
@@ -116,8 +116,36 @@ fn writes_into_persistent_memory_are_dropped_and_counted() {
     let (report, seen) = run(spec, LONG);
     let report = report.unwrap();
     assert_eq!((report.end, report.dropped_pmem_writes), (End::PowerOff, 1));
+    assert_eq!(*seen.troubles.lock().unwrap(), [Trouble::PmemWrite]);
     assert_eq!(*seen.stamps.lock().unwrap(), b"c\0");
     assert_eq!(std::fs::read(&content.0).unwrap(), b"content");
+}
+
+/// A guest that reads the first byte of its persistent memory after the stamp.
+fn reader() -> Code {
+    // mov al, [rbx].
+    map_pmem().out(layout::STAMP_PORT, 1).bytes(&[0x8a, 0x03]).power_off()
+}
+
+#[test]
+fn a_disk_that_is_cut_short_under_its_machine_is_said() {
+    let kernel = TemporaryFile::new("cut", &kernel(&reader()));
+    let content = TemporaryFile::new("cut.pmem", b"content");
+    let mut spec = spec(&kernel);
+    spec.pmem = pmem(&content);
+    let error = run_around(spec, LONG, || std::fs::write(&content.0, b"").unwrap()).unwrap_err();
+    assert!(error.to_string().contains("file of the machine's disk was cut short"), "{error}");
+}
+
+#[test]
+fn a_private_copy_outlives_its_file() {
+    let kernel = TemporaryFile::new("outlives", &kernel(&reader()));
+    let content = TemporaryFile::new("outlives.pmem", b"content");
+    let mut spec = spec(&kernel);
+    spec.pmem = pmem(&content);
+    spec.pmem[0].private = true;
+    let report = run_around(spec, LONG, || std::fs::write(&content.0, b"").unwrap()).unwrap();
+    assert_eq!(report.end, End::PowerOff);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Guests of a few instructions, each in a kernel file of its own.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use vmm::{Error, EventFd, Firmware, Machine, MachineSpec, Observer, Report};
+use vmm::{Error, EventFd, Firmware, Machine, MachineSpec, Observer, Report, Trouble};
 
 /// Where the guests' code is loaded and begins.
 const CODE: u64 = 0x10_0000;
@@ -45,6 +45,7 @@ impl Code {
 pub struct Seen {
     pub stamps: Mutex<Vec<u8>>,
     pub serial: Mutex<Vec<u8>>,
+    pub troubles: Mutex<Vec<Trouble>>,
 }
 
 impl Observer for Seen {
@@ -54,6 +55,10 @@ impl Observer for Seen {
 
     fn serial(&self, bytes: &[u8]) {
         self.serial.lock().unwrap().extend(bytes);
+    }
+
+    fn trouble(&self, trouble: Trouble) {
+        self.troubles.lock().unwrap().push(trouble);
     }
 }
 
@@ -139,11 +144,45 @@ pub fn spec(kernel: &TemporaryFile) -> MachineSpec {
 /// Runs the machine on a thread of its own, which the jail takes, and stops it after `limit`.
 pub fn run(spec: MachineSpec, limit: Duration) -> (Result<Report, Error>, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
+    (run_before(spec, limit, seen.clone(), || {}), seen)
+}
+
+/// Does the same, and calls `meanwhile` while the guest waits at its only stamp.
+pub fn run_around(spec: MachineSpec, limit: Duration, meanwhile: impl FnOnce()) -> Result<Report, Error> {
+    let held = Arc::new(Held(Barrier::new(2)));
+    run_before(spec, limit, held.clone(), || {
+        held.0.wait();
+        meanwhile();
+        held.0.wait();
+    })
+}
+
+/// An observer that holds the guest at its stamp.
+struct Held(Barrier);
+
+impl Observer for Held {
+    fn stamp(&self, _byte: u8) {
+        self.0.wait();
+        self.0.wait();
+    }
+
+    fn serial(&self, _bytes: &[u8]) {}
+
+    fn trouble(&self, _trouble: Trouble) {}
+}
+
+fn run_before(
+    spec: MachineSpec,
+    limit: Duration,
+    observer: Arc<dyn Observer>,
+    then: impl FnOnce(),
+) -> Result<Report, Error> {
     let stop = EventFd::new(0).unwrap();
     let machine = {
-        let (seen, stop) = (seen.clone(), stop.try_clone().unwrap());
-        thread::spawn(move || Machine::new(spec)?.run(seen, stop))
+        let stop = stop.try_clone().unwrap();
+        thread::spawn(move || Machine::new(spec)?.run(observer, stop))
     };
+    then();
     let step = Duration::from_millis(5);
     let mut waited = Duration::ZERO;
     while !machine.is_finished() && waited < limit {
@@ -151,5 +190,5 @@ pub fn run(spec: MachineSpec, limit: Duration) -> (Result<Report, Error>, Arc<Se
         waited += step;
     }
     stop.write(1).unwrap();
-    (machine.join().unwrap(), seen)
+    machine.join().unwrap()
 }

@@ -20,6 +20,8 @@ impl Observer for Attacker {
     }
 
     fn serial(&self, _bytes: &[u8]) {}
+
+    fn trouble(&self, _trouble: vmm::Trouble) {}
 }
 
 fn open_a_file() {

@@ -59,6 +59,10 @@ pub struct RunArguments {
     /// How the image's disk is attached [default: pmem where the kernel can DAX, else blk]
     #[arg(long, value_name = "DEVICE")]
     pub rootfs_device: Option<RootfsChoice>,
+    /// Give the machine a copy of its image in memory of its own: shared pages let tenants watch one
+    /// another
+    #[arg(long)]
+    pub no_share: bool,
     /// Show the kernel's messages on standard error while it runs
     #[arg(long)]
     pub console: bool,

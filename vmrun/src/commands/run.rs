@@ -27,7 +27,8 @@ pub fn run(home: &Home, run: &RunArguments) -> Result<u8> {
         None => kernels.default_kernel()?,
     };
     if hardware::virtualization().is_none() {
-        return emulate::run_again(home, run.memory);
+        let copy = if run.no_share { image.disk().length } else { 0 };
+        return emulate::run_again(home, run.memory.saturating_add(copy));
     }
     check_kvm()?;
     let id = MachineId::new()?;
@@ -45,7 +46,7 @@ pub fn run(home: &Home, run: &RunArguments) -> Result<u8> {
         stdin: run.interactive,
         log: KernelLog::new(file, run.console),
         keep_log: !run.rm,
-        timing: run.timing.then(|| Timing::new(begun)),
+        timing: run.timing.then(|| Timing::new(begun, plan.rootfs.to_string())),
     }
     .attend(&plan.spec, &record);
     description.exit_code = Some(*outcome.as_ref().unwrap_or(&crate::FAILED));

@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use guest_protocol::{GuestMessage, Hello, HostMessage, Stamp, Stream, frame};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::Signals;
-use vmm::{End, MachineSpec};
+use vmm::{End, MachineSpec, Trouble};
 
 use super::event::{Event, now};
 use super::kernel_log::KernelLog;
@@ -36,6 +36,9 @@ const IMPATIENCE: usize = 3;
 
 /// After its command has ended, a machine gets this long to hand over its kernel's log.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long to wait for what an ended monitor has left in its pipe.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The longest kernel log that is kept, in bytes.
 const MAX_LOG: u64 = 4 << 20;
@@ -71,7 +74,7 @@ impl Attendance {
             let happen = happen.clone();
             move || read_events(events, &happen)
         });
-        let attending = Attending {
+        let mut attending = Attending {
             manner: self,
             socket: record.socket(),
             happen,
@@ -80,9 +83,12 @@ impl Attendance {
             first_output: Arc::default(),
             raw_mode: None,
             impatience: 0,
+            troubles: Vec::new(),
         };
         let code = attending.until_the_end(&happenings);
+        attending.raw_mode = None;
         drop(monitor);
+        attending.tell_troubles(&happenings);
         code
     }
 }
@@ -99,10 +105,12 @@ struct Attending {
     first_output: Arc<AtomicU64>,
     raw_mode: Option<RawMode>,
     impatience: usize,
+    /// To be told when the command has the terminal no more.
+    troubles: Vec<Trouble>,
 }
 
 impl Attending {
-    fn until_the_end(mut self, happenings: &Receiver<Happening>) -> Result<u8> {
+    fn until_the_end(&mut self, happenings: &Receiver<Happening>) -> Result<u8> {
         // Each sender outlives the loop, so the channel cannot close before it.
         while let Ok(happening) = happenings.recv() {
             match happening {
@@ -136,14 +144,10 @@ impl Attending {
                 }
             }
             Event::Serial(bytes) => self.manner.log.write(&bytes),
-            Event::Ended { end, dropped_pmem_writes, jail_gaps } => {
+            Event::Trouble(trouble) => self.troubles.push(trouble),
+            Event::Ended { end, jail_gaps } => {
                 for gap in jail_gaps {
                     warn(&format!("vmrun: the monitor ran less confined than it should: {gap}"));
-                }
-                if dropped_pmem_writes > 0 {
-                    warn(&format!(
-                        "vmrun: the guest wrote {dropped_pmem_writes} times to its read-only rootfs; nothing was changed"
-                    ));
                 }
                 return self.ended_early(end);
             }
@@ -201,7 +205,7 @@ impl Attending {
     }
 
     /// The guest's last word: all output is written, then the exit code follows from it.
-    fn farewell(mut self, message: GuestMessage) -> Result<u8> {
+    fn farewell(&mut self, message: GuestMessage) -> Result<u8> {
         for output in self.outputs.drain(..) {
             match output.join() {
                 Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -255,6 +259,27 @@ impl Attending {
             }
         }
         None
+    }
+
+    /// Says what went wrong while the machine ran. The monitor has ended: what it has said last is on its way.
+    fn tell_troubles(&mut self, happenings: &Receiver<Happening>) {
+        while let Ok(happening) = happenings.recv_timeout(LAST_WORDS) {
+            match happening {
+                Happening::Monitor(Event::Trouble(trouble)) => self.troubles.push(trouble),
+                Happening::MonitorGone => break,
+                _ => {}
+            }
+        }
+        for trouble in &self.troubles {
+            warn(&match trouble {
+                Trouble::PmemWrite => {
+                    "vmrun: the guest wrote to its read-only rootfs; nothing was changed".to_owned()
+                }
+                Trouble::DiskRead { disk, cause } => {
+                    format!("vmrun: reading the machine's disk {disk} failed: {cause}")
+                }
+            });
+        }
     }
 
     /// The guest ended before its command did.

@@ -1,7 +1,7 @@
 //! What the monitor process tells the process that started it.
 
 use serde::{Deserialize, Serialize};
-use vmm::End;
+use vmm::{End, Trouble};
 
 /// One happening in a machine, sent as a frame over the monitor's standard output. Times are
 /// nanoseconds of CLOCK_MONOTONIC, the same clock for both processes.
@@ -13,9 +13,11 @@ pub enum Event {
     Stamp { byte: u8, at: u64 },
     /// The guest wrote to its serial port.
     Serial(Vec<u8>),
+    /// Something went wrong with which the machine goes on.
+    Trouble(Trouble),
     /// The guest has ended.
     /// What of the jail this host could not provide is in `jail_gaps`, one gap an item.
-    Ended { end: End, dropped_pmem_writes: u64, jail_gaps: Vec<String> },
+    Ended { end: End, jail_gaps: Vec<String> },
     /// The monitor could not go on.
     Failed { message: String },
 }

@@ -1,6 +1,7 @@
 //! A machine's life: planned from an image and a kernel, run by a monitor process, attended by
 //! this one until its command ends.
 
+mod attached_rootfs;
 mod attendance;
 mod command_line;
 mod event;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, bail};
 use guest_protocol::frame;
 use rustix::process::Signal;
-use vmm::{EventFd, Machine, MachineSpec, Observer};
+use vmm::{EventFd, Machine, MachineSpec, Observer, Trouble};
 
 use super::event::{Event, now};
 
@@ -76,11 +76,7 @@ pub fn main() -> Result<u8> {
         machine.run(events.clone(), never)
     });
     events.send(&match outcome {
-        Ok(report) => Event::Ended {
-            end: report.end,
-            dropped_pmem_writes: report.dropped_pmem_writes,
-            jail_gaps: report.jail_gaps,
-        },
+        Ok(report) => Event::Ended { end: report.end, jail_gaps: report.jail_gaps },
         Err(error) => Event::Failed { message: chain(&error) },
     });
     Ok(0)
@@ -125,5 +121,9 @@ impl Observer for Events {
         for piece in bytes.chunks(SERIAL_PIECE) {
             self.send(&Event::Serial(piece.to_owned()));
         }
+    }
+
+    fn trouble(&self, trouble: Trouble) {
+        self.send(&Event::Trouble(trouble));
     }
 }

@@ -7,27 +7,24 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use guest_protocol::{CONFIG_PATH, Config, Machine, Process, Role, RootfsDevice, frame};
 use kernels::{Feature, Kernel, Signatures, cpio};
-use rootfs_builder::store::{Disk, Image};
-use vmm::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, PmemSpec, VsockSpec};
+use rootfs_builder::store::Image;
+use vmm::{Firmware, InitramfsPart, MachineSpec, VsockSpec};
 
+use super::attached_rootfs::AttachedRootfs;
 use super::command_line::{Boot, command_line};
 use super::record::{Description, MachineId, Record, fill_random};
-use crate::arguments::{RootfsChoice, RunArguments};
+use crate::arguments::RunArguments;
 use crate::hardware;
 use crate::home;
 
 /// Memory is given to guests in pieces of this size, in bytes.
 const MEMORY_STEP: u64 = 2 << 20;
 
-/// The guest describes each 4 KiB page of a pmem device in 64 bytes of its own memory. Above this
-/// share of its memory, one in so many, the rootfs is a block device instead.
-const PAGE_STRUCTURES_SHARE: u64 = 20;
-
 /// Everything that is decided about a machine before it starts.
 #[derive(Debug)]
 pub struct Plan {
     pub spec: MachineSpec,
-    pub rootfs: RootfsDevice,
+    pub rootfs: AttachedRootfs,
 }
 
 /// Decides how `image` runs on `kernel`.
@@ -50,13 +47,8 @@ pub fn plan(
         );
     }
     let disk = image.disk();
-    let rootfs = choose_rootfs(run, kernel, &disk, memory)?;
-    let parts =
-        disk.parts.iter().map(|part| DiskPart { path: part.path.clone(), length: part.length }).collect();
-    let (pmem, blocks) = match rootfs {
-        RootfsDevice::Pmem => (vec![PmemSpec { parts }], Vec::new()),
-        RootfsDevice::Block => (Vec::new(), vec![BlockSpec { id: "rootfs".into(), parts, writable: false }]),
-    };
+    let rootfs = AttachedRootfs::choose(run, kernel, &disk, memory);
+    let (pmem, blocks) = rootfs.specs(&disk);
     let can = |feature| kernel.abilities.usable(&[feature]);
     let firmware = if can(Feature::VirtioMmioAcpi) || !can(Feature::VirtioMmioCommandLine) {
         Firmware::Acpi
@@ -67,7 +59,7 @@ pub fn plan(
         Firmware::Acpi => Feature::VirtioMmioAcpi,
         Firmware::CommandLine => Feature::VirtioMmioCommandLine,
     };
-    let disk_driver = match rootfs {
+    let disk_driver = match rootfs.device {
         RootfsDevice::Pmem => Feature::VirtioPmemDax,
         RootfsDevice::Block => Feature::VirtioBlk,
     };
@@ -79,7 +71,7 @@ pub fn plan(
     let config = Config {
         role: Role::Machine(Machine {
             hostname: run.hostname.clone().unwrap_or_else(|| id.as_str().to_owned()),
-            rootfs,
+            rootfs: rootfs.device,
             read_only: run.read_only,
             upper_limit: 0,
         }),
@@ -117,35 +109,19 @@ impl Plan {
             kernel: kernel.name.clone(),
             memory: self.spec.memory,
             cpus: self.spec.vcpus,
-            rootfs_device: self.rootfs_device().to_owned(),
+            rootfs_device: self.rootfs.name().to_owned(),
+            rootfs_reason: self.rootfs.reason.clone(),
+            rootfs_private: self.rootfs.private,
             exit_code: None,
-        }
-    }
-
-    fn rootfs_device(&self) -> &'static str {
-        match self.rootfs {
-            RootfsDevice::Pmem => "pmem",
-            RootfsDevice::Block => "blk",
         }
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (memory, cpus, rootfs) = (self.spec.memory >> 20, self.spec.vcpus, self.rootfs_device());
+        let (memory, cpus, rootfs) = (self.spec.memory >> 20, self.spec.vcpus, &self.rootfs);
         write!(f, "{memory} MiB, {cpus} CPU, rootfs on {rootfs}")
     }
-}
-
-fn choose_rootfs(run: &RunArguments, kernel: &Kernel, disk: &Disk, memory: u64) -> Result<RootfsDevice> {
-    let page_structures = disk.length / 4096 * 64;
-    Ok(match run.rootfs_device {
-        Some(RootfsChoice::Pmem) => RootfsDevice::Pmem,
-        Some(RootfsChoice::Blk) => RootfsDevice::Block,
-        None if !kernel.abilities.usable(&[Feature::VirtioPmemDax]) => RootfsDevice::Block,
-        None if page_structures > memory / PAGE_STRUCTURES_SHARE => RootfsDevice::Block,
-        None => RootfsDevice::Pmem,
-    })
 }
 
 /// [the kernel's modules | guest-init | this run's configuration], as the kernel's unpacker finds

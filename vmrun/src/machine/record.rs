@@ -45,7 +45,13 @@ pub struct Description {
     pub kernel: String,
     pub memory: u64,
     pub cpus: u8,
+    /// `pmem` or `blk`, and why that.
     pub rootfs_device: String,
+    #[serde(default)]
+    pub rootfs_reason: String,
+    /// The machine has a copy of its image in memory of its own.
+    #[serde(default)]
+    pub rootfs_private: bool,
     /// The exit code of `vmrun`, once the machine has ended.
     pub exit_code: Option<u8>,
 }

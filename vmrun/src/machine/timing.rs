@@ -12,11 +12,13 @@ pub struct Timing {
     started: Option<u64>,
     stamps: [Option<u64>; 6],
     first_output: Option<u64>,
+    /// How the rootfs is attached, and why.
+    rootfs: String,
 }
 
 impl Timing {
-    pub fn new(begun: u64) -> Timing {
-        Timing { begun, started: None, stamps: [None; 6], first_output: None }
+    pub fn new(begun: u64, rootfs: String) -> Timing {
+        Timing { begun, started: None, stamps: [None; 6], first_output: None, rootfs }
     }
 
     /// The monitor is about to run the guest's first instruction.
@@ -35,7 +37,7 @@ impl Timing {
     }
 
     /// One line a phase: its name, its milliseconds, its share as a bar that begins where the
-    /// phase before it ended.
+    /// phase before it ended; then the whole, and how the rootfs is attached.
     pub fn chart(&self) -> String {
         let ends = [
             ("prepare", self.started),
@@ -58,6 +60,7 @@ impl Timing {
             from = end;
         }
         chart.push_str(&format!("{:8} {:9.1} ms\n", "total", total as f64 / 1e6));
+        chart.push_str(&format!("{:8} {}\n", "disk", self.rootfs));
         chart
     }
 }
@@ -68,7 +71,7 @@ mod tests {
 
     #[test]
     fn phases_follow_one_another() {
-        let mut timing = Timing::new(1_000_000);
+        let mut timing = Timing::new(1_000_000, "pmem: mapped with DAX".into());
         timing.started(11_000_000);
         timing.stamp(Stamp::InitStarted, 61_000_000);
         timing.stamp(Stamp::InitStarted, 99_000_000);
@@ -81,5 +84,6 @@ mod tests {
         assert_eq!(lines[1], format!("kernel        50.0 ms      {}", "█".repeat(20)));
         assert_eq!(lines[4], format!("process       10.0 ms  {}{}", " ".repeat(36), "█".repeat(4)));
         assert_eq!(lines[5], "total        100.0 ms");
+        assert_eq!(lines[6], "disk     pmem: mapped with DAX");
     }
 }

@@ -4,6 +4,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use super::disk::{Part, temporary_file};
 use super::*;
 use crate::virtio::mock_driver::{Buffer, MockDriver};
+use crate::virtio::pmem::mapping::PrivateCopy;
 
 const OK: u8 = VIRTIO_BLK_S_OK as u8;
 const IO_ERROR: u8 = VIRTIO_BLK_S_IOERR as u8;
@@ -213,4 +214,46 @@ fn malformed_chains_are_returned() {
     let (used, written) = driver.request(device, 0, &[&[0; 8], &[0; 8]], &[512, 1]);
     assert_eq!((used, written[1][0]), (513, OK));
     assert!(!driver.interrupt.reset_needed());
+}
+
+#[test]
+fn a_private_disk_reads_the_same_from_memory() {
+    let parts = || vec![part(8192, &[1; 5000]), part(4096, &[2; 9000])];
+    let mut files = Machine::new(Disk::read_only(parts()).unwrap());
+    let mut memory = Machine::new(Disk::in_memory(PrivateCopy::new(&parts()).unwrap()));
+    for (sector, length) in [(0, 12288), (9, 512), (15, 4608), (23, 512)] {
+        let read = memory.read(sector, length);
+        assert_eq!(read.0, OK);
+        assert!(read == files.read(sector, length), "{length} bytes of sector {sector}");
+    }
+    assert_eq!(memory.read(24, 512).0, IO_ERROR, "nothing of what rounds the copy up");
+    assert_eq!(memory.write(0, &[0; 512]), IO_ERROR);
+}
+
+#[test]
+fn a_file_that_becomes_shorter_is_an_error_and_told_once() {
+    #[derive(Default)]
+    struct Seen(std::sync::Mutex<Vec<Trouble>>);
+    impl crate::Observer for Seen {
+        fn stamp(&self, _byte: u8) {}
+        fn serial(&self, _bytes: &[u8]) {}
+        fn trouble(&self, trouble: Trouble) {
+            self.0.lock().unwrap().push(trouble);
+        }
+    }
+    let parts = [part(8192, &[1; 5000]), part(4096, &[2; 4096])];
+    let file = parts[0].file.try_clone().unwrap();
+    let mut machine = Machine::new(Disk::read_only(parts.into()).unwrap());
+    let (seen, troubles) = (Arc::new(Seen::default()), Arc::new(Troubles::default()));
+    troubles.listen(seen.clone());
+    machine.device.troubles = Some(troubles);
+    assert_eq!(machine.read(0, 12288).0, OK);
+    file.set_len(4096).unwrap();
+    assert_eq!(machine.read(0, 4096), (OK, vec![1; 4096]));
+    assert_eq!(machine.read(0, 12288).0, IO_ERROR);
+    assert_eq!(machine.read(8, 512).0, IO_ERROR);
+    assert_eq!(machine.read(16, 4096), (OK, vec![2; 4096]), "the other file is as it was");
+    let cause = "its file has become shorter".to_owned();
+    let disk = "a-disk-of-which-the-".to_owned();
+    assert_eq!(*seen.0.lock().unwrap(), [Trouble::DiskRead { disk, cause }]);
 }

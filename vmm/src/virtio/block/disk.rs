@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use crate::virtio::chain::Buffers;
+use crate::virtio::pmem::mapping::PrivateCopy;
 use crate::virtio::transfer;
 
 /// Bytes of a sector, the unit of a block device's addresses and of its capacity.
@@ -37,9 +38,15 @@ pub struct Part {
 /// Parts one after another. A request's range is checked by the device before it comes here.
 #[derive(Debug)]
 pub struct Disk {
-    parts: Vec<PlacedPart>,
+    content: Content,
     length: u64,
     writable: bool,
+}
+
+#[derive(Debug)]
+enum Content {
+    Files(Vec<PlacedPart>),
+    Memory(PrivateCopy),
 }
 
 #[derive(Debug)]
@@ -47,6 +54,8 @@ struct PlacedPart {
     file: File,
     start: u64,
     end: u64,
+    /// Bytes that the file had when it was opened, as far as they are shown. One that is only read keeps them.
+    data: u64,
 }
 
 impl Disk {
@@ -60,15 +69,23 @@ impl Disk {
         Self::new(vec![part], true)
     }
 
+    /// A disk that is only ever read, from memory.
+    pub fn in_memory(copy: PrivateCopy) -> Self {
+        Self { length: copy.length(), content: Content::Memory(copy), writable: false }
+    }
+
     fn new(parts: Vec<Part>, writable: bool) -> Result<Self, Error> {
         let length = check_parts(&parts)?;
         let mut start = 0;
-        let place = |part: Part| {
-            let placed = PlacedPart { file: part.file, start, end: start + part.length };
+        let place = |(index, part): (usize, Part)| {
+            let metadata = part.file.metadata().map_err(|source| Error::Size { part: index, source })?;
+            let data = metadata.len().min(part.length);
+            let placed = PlacedPart { file: part.file, start, end: start + part.length, data };
             start = placed.end;
-            placed
+            Ok(placed)
         };
-        Ok(Self { parts: parts.into_iter().map(place).collect(), length, writable })
+        let parts = parts.into_iter().enumerate().map(place).collect::<Result<_, Error>>()?;
+        Ok(Self { content: Content::Files(parts), length, writable })
     }
 
     /// Bytes.
@@ -80,18 +97,27 @@ impl Disk {
         self.writable
     }
 
-    /// Fills `buffers` from `offset` on; zeroes past the end of a part's file.
+    /// Fills `buffers` from `offset` on; zeroes past the end of a part's file. A file that has become shorter is an
+    /// error.
     pub fn read(&self, buffers: &Buffers, offset: u64) -> io::Result<()> {
+        let parts = match &self.content {
+            Content::Files(parts) => parts,
+            Content::Memory(copy) => return read_memory(copy, buffers, offset),
+        };
         let mut rest = buffers.clone();
         let mut offset = offset;
-        let first = self.parts.partition_point(|part| part.end <= offset);
-        for part in &self.parts[first..] {
+        let first = parts.partition_point(|part| part.end <= offset);
+        for part in &parts[first..] {
             if rest.is_empty() {
                 break;
             }
             let wanted = (part.end - offset).min(rest.len() as u64);
             let (here, after) = split(&rest, wanted)?;
             let read = transfer::read_at(part.file.as_fd(), &here, offset - part.start)?;
+            let expected = part.data.saturating_sub(offset - part.start).min(wanted);
+            if (read as u64) < expected && !self.writable {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "its file has become shorter"));
+            }
             split(&here, read as u64)?.1.fill_with_zeroes();
             offset += wanted;
             rest = after;
@@ -133,8 +159,8 @@ impl Disk {
     }
 
     fn written(&self) -> io::Result<&File> {
-        match (&self.parts[..], self.writable) {
-            ([part], true) => Ok(&part.file),
+        match &self.content {
+            Content::Files(parts) if self.writable && parts.len() == 1 => Ok(&parts[0].file),
             _ => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
         }
     }
@@ -154,6 +180,14 @@ pub fn check_parts(parts: &[Part]) -> Result<u64, Error> {
             length.checked_add(*part_length).filter(|&sum| sum <= i64::MAX as u64).ok_or(Error::TooLong)?;
     }
     Ok(length)
+}
+
+fn read_memory(copy: &[u8], buffers: &Buffers, offset: u64) -> io::Result<()> {
+    let from = usize::try_from(offset).ok().and_then(|offset| copy.get(offset..));
+    match from.map(|bytes| buffers.copy_from(bytes)) {
+        Some(count) if count == buffers.len() => Ok(()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 fn split<'m>(buffers: &Buffers<'m>, count: u64) -> io::Result<(Buffers<'m>, Buffers<'m>)> {

@@ -6,6 +6,7 @@ pub mod disk;
 mod request;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use virtio_bindings::virtio_blk::*;
 use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
@@ -15,6 +16,7 @@ use self::request::{ID_LENGTH, MAX_ERASED_SECTORS};
 use super::device::{Activation, Error, VirtioDevice};
 use super::ring::Ring;
 use super::{COMMON_FEATURES, GuestRam, read_config_bytes};
+use crate::observer::{Trouble, Troubles};
 
 const QUEUE_SIZES: [u16; 1] = [256];
 /// Segments of data in a request; with its header and its status it fills the queue once.
@@ -32,6 +34,8 @@ pub struct BlockDevice {
     /// Without it, the driver may take every finished write for a lasting one.
     flush_negotiated: bool,
     active: Option<(Arc<GuestRam>, Ring)>,
+    troubles: Option<Arc<Troubles>>,
+    has_told: AtomicBool,
 }
 
 impl BlockDevice {
@@ -41,7 +45,28 @@ impl BlockDevice {
         for (to, from) in id_bytes.iter_mut().zip(id.bytes()) {
             *to = from;
         }
-        Self { disk, id: id_bytes, flush_negotiated: false, active: None }
+        Self {
+            disk,
+            id: id_bytes,
+            flush_negotiated: false,
+            active: None,
+            troubles: None,
+            has_told: false.into(),
+        }
+    }
+
+    /// Lets the host hear of a read that failed.
+    pub fn telling(self, troubles: Arc<Troubles>) -> Self {
+        Self { troubles: Some(troubles), ..self }
+    }
+
+    fn read_failed(&self, error: &std::io::Error) {
+        let Some(troubles) = &self.troubles else { return };
+        if !self.has_told.swap(true, Ordering::Relaxed) {
+            let name = self.id.split(|byte| *byte == 0).next().unwrap_or_default();
+            let disk = String::from_utf8_lossy(name).into_owned();
+            troubles.tell(Trouble::DiskRead { disk, cause: error.to_string() });
+        }
     }
 
     /// `struct virtio_blk_config`, little-endian.

@@ -55,7 +55,7 @@ fn carry_out(device: &BlockDevice, readable: &Buffers, writable: &Buffers) -> Re
     match kind {
         VIRTIO_BLK_T_IN => {
             let offset = checked_range(disk, sector, writable.len() as u64)?;
-            disk.read(writable, offset)?;
+            disk.read(writable, offset).inspect_err(|error| device.read_failed(error))?;
             return Ok(writable.len());
         }
         VIRTIO_BLK_T_OUT => {

@@ -3,6 +3,7 @@
 //! The guest reads the disk as memory, through KVM's memory slot over a [`mapping::Mapping`], without this code. The
 //! only request is a flush, and nothing is ever written.
 
+mod copy;
 pub mod mapping;
 
 use std::sync::Arc;
