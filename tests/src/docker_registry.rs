@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,24 +26,42 @@ pub struct DockerRegistry {
 impl DockerRegistry {
     /// One that lets everybody do everything.
     pub fn start() -> DockerRegistry {
-        DockerRegistry::start_with("")
+        DockerRegistry::start_with("", |_| {})
+    }
+
+    /// One with TLS, whose certificate was issued by [`DockerRegistry::authority`].
+    pub fn start_with_tls() -> DockerRegistry {
+        DockerRegistry::start_with("  tls: {certificate: certificate.pem, key: key.pem}\n", |directory| {
+            let script = "key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'; \
+                openssl req -x509 $key -keyout authority.key -out authority.pem -subj /CN=authority && \
+                openssl req $key -keyout key.pem -out request.pem -subj /CN=localhost && \
+                echo subjectAltName=DNS:localhost >names && \
+                openssl x509 -req -in request.pem -CA authority.pem -CAkey authority.key -CAcreateserial \
+                    -extfile names -out certificate.pem";
+            run("sh", &["-c", &format!("cd '{}' && {script}", directory.display())]);
+        })
     }
 
     /// One that wants [`USER`]'s password (HTTP basic authentication).
     pub fn start_with_password() -> DockerRegistry {
-        DockerRegistry::start_with("auth:\n  htpasswd: {realm: a registry, path: htpasswd}\n")
+        DockerRegistry::start_with("auth:\n  htpasswd: {realm: a registry, path: htpasswd}\n", |directory| {
+            let file = directory.join("htpasswd");
+            run("htpasswd", &["-bBc", "-C", "4", file.to_str().unwrap(), USER, PASSWORD]);
+        })
     }
 
-    fn start_with(authentication: &str) -> DockerRegistry {
+    /// `more` follows the configuration's `http`; `prepare` makes the files that it names.
+    fn start_with(more: &str, prepare: impl FnOnce(&Path)) -> DockerRegistry {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        run("htpasswd", &["-bBc", "-C", "4", path("htpasswd").to_str().unwrap(), USER, PASSWORD]);
-        // The port is free now; nobody else is likely to take it in the moment until the server does.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        prepare(directory.path());
+        let port = free_port();
+        let storage = path("storage");
         let configuration = format!(
-            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: 'localhost:{port}'}}\n{authentication}",
-            path("storage").display()
+            "version: 0.1\nlog: {{level: warn}}\n\
+             storage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\n\
+             http:\n  addr: localhost:{port}\n{more}",
+            storage.display()
         );
         fs::write(path("config.yml"), configuration).unwrap();
         let log = fs::File::create(path("log")).unwrap();
@@ -72,6 +91,11 @@ impl DockerRegistry {
         let log = self.log();
         let requests = log.lines().filter_map(|line| line.split('"').find(|part| part.contains(" HTTP/1.")));
         requests.filter_map(|request| Some(request.rsplit_once(' ')?.0.to_owned())).collect()
+    }
+
+    /// The certificate of whoever issued the registry's.
+    pub fn authority(&self) -> PathBuf {
+        self.directory.path().join("authority.pem")
     }
 
     /// `REPOSITORY:TAG` as images are called.
@@ -124,6 +148,15 @@ impl Drop for DockerRegistry {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A port that nobody uses, and nobody takes in the moment until the server does: the kernel gives others out from
+/// another range, and each test process has a part of this one.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
+    let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed) % 100).take(100);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 /// Runs a tool that has to succeed, and returns its output.

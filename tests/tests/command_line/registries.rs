@@ -190,6 +190,27 @@ fn a_password_is_typed_unseen() {
     terminal.wait().succeeds();
 }
 
+/// The host's certificate authorities decide, and `--insecure` does without them.
+#[test]
+fn tls_is_trusted_through_the_hosts_authorities() {
+    let (registry, user) = (DockerRegistry::start_with_tls(), User::new());
+    registry.skopeo_copy(&[], &layered(), &format!("docker://{}", registry.name("app:1")));
+    let name = registry.name("app:1");
+    user.run(&["pull", "-q", &name]).is_refused(&[
+        "is not trusted",
+        "nobody known has issued it",
+        "--insecure",
+    ]);
+    user.command(&["pull", "-q", &name]).env("SSL_CERT_FILE", registry.authority()).run().succeeds();
+    User::new().run(&["pull", "-q", "--insecure", &name]).succeeds();
+    let nobody = user.config.path().join("nothing.pem");
+    user.command(&["pull", &name])
+        .env("SSL_CERT_FILE", nobody)
+        .env("SSL_CERT_DIR", "/nowhere")
+        .run()
+        .is_refused(&["ca-certificates"]);
+}
+
 /// A credential helper gets the secret, and the file does not.
 #[test]
 fn a_helper_keeps_credentials() {
