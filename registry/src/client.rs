@@ -7,7 +7,7 @@ use ureq::http::uri::Scheme;
 
 use crate::authorization::Authorization;
 use crate::credentials::Credentials;
-use crate::http::{Answer, Http, Request};
+use crate::http::{Answer, Http, Request, same_place};
 use crate::{Error, Host, Patience, Repository, Result};
 
 #[derive(Clone, Debug, Default)]
@@ -96,7 +96,7 @@ impl Registry {
         send: &dyn Fn(&Request) -> Result<Answer>,
     ) -> Result<Answer> {
         let base: Uri = self.base()?.parse().map_err(|_| Error::Host(self.host.name().to_owned()))?;
-        let own = url.scheme() == base.scheme() && url.authority() == base.authority();
+        let own = same_place(&url, &base);
         let mut used = match own {
             true => self.authorization.header(&self.http, &self.host, &base, scopes)?,
             false => None,
@@ -164,14 +164,12 @@ impl Registry {
         };
         match self.greet(&first) {
             Ok(true) => Ok(first),
-            // Nobody is there at all, or it speaks TLS but not so that we could go on.
-            Err(error @ (Error::Certificate { .. } | Error::Clock { .. } | Error::NoAuthorities(_))) => {
-                Err(error)
-            }
+            // It speaks TLS, but not so that we could go on; or nobody is there at all.
+            Err(error) if is_about_trust(&error) => Err(error),
             Err(error @ Error::Unreachable { .. }) if self.has_port() => Err(error),
             tried => match self.greet(&second) {
                 Ok(true) => Ok(second),
-                Err(error @ (Error::Certificate { .. } | Error::Clock { .. })) => Err(error),
+                Err(error) if is_about_trust(&error) => Err(error),
                 second => Err(tried.err().or(second.err()).unwrap_or_else(|| Error::NotFound {
                     host: self.host.name().to_owned(),
                     what: "a registry".into(),
@@ -195,4 +193,8 @@ impl Registry {
         }
         Ok(answer.status != 400)
     }
+}
+
+fn is_about_trust(error: &Error) -> bool {
+    matches!(error, Error::Certificate { .. } | Error::Clock { .. } | Error::NoAuthorities(_))
 }

@@ -311,7 +311,7 @@ pub fn host_of(url: &Uri) -> String {
 }
 
 /// Whether two addresses are the same server's, so that what one may know, the other may.
-fn same_place(one: &Uri, other: &Uri) -> bool {
+pub fn same_place(one: &Uri, other: &Uri) -> bool {
     let port =
         |url: &Uri| url.port_u16().or(if url.scheme_str() == Some("https") { Some(443) } else { Some(80) });
     let host = |url: &Uri| url.host().map(str::to_ascii_lowercase);

@@ -211,6 +211,20 @@ fn tls_is_trusted_through_the_hosts_authorities() {
         .is_refused(&["ca-certificates"]);
 }
 
+/// Without TLS only loopback is spoken to, unless that was asked for. 0.0.0.0 leads here, too, but does not say so.
+#[test]
+fn plain_http_is_for_loopback() {
+    let (registry, user) = (DockerRegistry::start(), User::new());
+    registry.skopeo_copy(&[], &layered(), &format!("docker://{}", registry.name("app:1")));
+    let name = registry.name("app:1").replace("localhost", "0.0.0.0");
+    let before = registry.requests().len();
+    user.run(&["pull", "-q", &name]).is_refused(&["does not speak TLS", "--insecure"]);
+    assert_eq!(registry.requests().len(), before, "nothing was asked in the clear");
+    user.run(&["pull", "-q", "--insecure", &name]).succeeds();
+    user.run(&["push", "-q", &name]).is_refused(&["does not speak TLS"]);
+    user.run(&["push", "-q", "--insecure", &name]).succeeds();
+}
+
 /// A credential helper gets the secret, and the file does not.
 #[test]
 fn a_helper_keeps_credentials() {

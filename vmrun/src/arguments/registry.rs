@@ -75,10 +75,8 @@ pub struct LogoutArguments {
 /// Whether an image is pulled before it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PullPolicy {
-    /// Every time, so that a newer one is noticed
+    // No help of their own: it would spread the help of all other options over twice the lines.
     Always,
-    /// When it is not here
     Missing,
-    /// Not at all
     Never,
 }

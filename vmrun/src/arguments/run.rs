@@ -28,7 +28,7 @@ pub struct RunArguments {
     /// User of the process: name or number, with an optional :GROUP
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
-    /// When to pull the image
+    /// Pull the image before it runs: always (so that a newer one is noticed), or when it is not here
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = PullPolicy::Missing)]
     pub pull: PullPolicy,
     /// It has been pulled, by the host that runs this one
