@@ -13,6 +13,8 @@ use crate::{Error, Repository, Result};
 
 /// Bytes after which a blob that breaks off again has made progress.
 const PROGRESS: u64 = 256 << 10;
+/// Bytes read at once of what is passed over.
+const BLOCK: usize = 64 << 10;
 
 /// Reads a blob, from where it broke off if it does. Its digest is not looked at: whoever reads it checks that.
 pub struct BlobReader<'r> {
@@ -80,15 +82,23 @@ impl<'r> BlobReader<'r> {
 
     /// Passes over what has been read before, for a registry that cannot begin in the middle.
     fn skip(&self, mut stream: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>> {
-        let skipped = io::copy(&mut stream.by_ref().take(self.position), &mut io::sink());
-        match skipped {
-            Ok(skipped) if skipped == self.position => Ok(stream),
-            _ => Err(Error::Broken {
-                host: self.repository.host(),
-                reason: "the connection was closed in the middle".into(),
-                attempts: 1,
-            }),
+        let patience = &self.repository.http().patience;
+        let broken = |reason: String| Error::Broken { host: self.repository.host(), reason, attempts: 1 };
+        let (begun, mut skipped, mut block) = (Instant::now(), 0, vec![0; BLOCK]);
+        while skipped < self.position {
+            let wanted = (self.position - skipped).min(BLOCK as u64) as usize;
+            match stream.read(&mut block[..wanted]) {
+                Ok(0) => return Err(broken("the connection was closed in the middle".into())),
+                Ok(read) => skipped += read as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken(crate::http::reason_of(&error))),
+            }
+            let periods = u32::try_from(skipped / patience.least_bytes.max(1)).unwrap_or(u32::MAX);
+            if begun.elapsed() > patience.silence.saturating_mul(periods.saturating_add(1)) {
+                return Err(broken("its bytes come too slowly".into()));
+            }
         }
+        Ok(stream)
     }
 
     fn check_length(&self, answer: &Answer, expected: u64) -> Result<()> {
@@ -179,7 +189,7 @@ struct TooSlow;
 
 impl Read for TooSlow {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::Error::new(io::ErrorKind::TimedOut, "too slow"))
+        Err(io::Error::other("its bytes come too slowly"))
     }
 }
 
