@@ -158,13 +158,14 @@ impl Repository<'_> {
     }
 
     fn push_manifest(&self, image: &Outgoing, tag: &str) -> Result<()> {
+        let manifest = &image.content.manifest;
         let path = format!("/v2/{}/manifests/{tag}", self.name);
-        let kind = HeaderValue::from_str(&image.media_type)
+        let kind = HeaderValue::from_str(manifest.descriptor.media_type().as_ref())
             .unwrap_or_else(|_| HeaderValue::from_static("application/vnd.oci.image.manifest.v1+json"));
         let mut put = |url| Request {
             method: Method::PUT,
             headers: vec![(CONTENT_TYPE, kind.clone())],
-            payload: Payload::Bytes(&image.manifest),
+            payload: Payload::Bytes(&manifest.bytes),
             ..Request::get(url)
         };
         let answer = self.ask(&[], &mut put, &path)?;
@@ -172,10 +173,10 @@ impl Repository<'_> {
             return Err(self.refused(answer, "the manifest"));
         }
         match answer.header("docker-content-digest") {
-            Some(actual) if actual != image.digest.to_string() => Err(Error::OtherDigest {
+            Some(actual) if actual != manifest.digest.to_string() => Err(Error::OtherDigest {
                 host: self.host(),
                 what: "the manifest".into(),
-                expected: image.digest.to_string(),
+                expected: manifest.digest.to_string(),
                 actual: shown(actual),
             }),
             _ => Ok(()),

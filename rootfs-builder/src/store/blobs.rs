@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
+use oci_spec::image::ImageManifest;
+
 use super::error::{At, Error, Result};
 use super::session::Session;
 use super::{Store, durable};
@@ -36,4 +38,10 @@ pub fn document(store: &Store, digest: &Digest) -> Result<Vec<u8>> {
         true => Ok(bytes),
         false => Err(Error::Damaged { path, reason: format!("its content has the digest {actual}") }),
     }
+}
+
+/// Reads an image's manifest back.
+pub fn manifest(store: &Store, digest: &Digest) -> Result<ImageManifest> {
+    serde_json::from_slice(&document(store, digest)?)
+        .map_err(|error| Error::Damaged { path: path(store, digest), reason: error.to_string() })
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, ImageManifest, MediaType, SCHEMA_VERSION};
+use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType, SCHEMA_VERSION};
 
 use super::error::{At, Error, Result};
 use super::session::{Session, lock};
@@ -155,7 +155,7 @@ fn named(store: &Store, entry: &Descriptor) -> Option<Named> {
 
 /// For an entry that another tool has made.
 fn id_of(store: &Store, manifest: &Digest) -> Option<ImageId> {
-    let manifest: ImageManifest = serde_json::from_slice(&blobs::document(store, manifest).ok()?).ok()?;
+    let manifest = blobs::manifest(store, manifest).ok()?;
     let id = ImageId(manifest.config().digest().to_string().parse().ok()?);
     store.image_directory(&id).exists().then_some(id)
 }
@@ -178,19 +178,14 @@ pub fn salvage(session: &Session) -> Result<Vec<Descriptor>> {
         let digest = entry.file_name().to_str().and_then(|name| Digest::from_hex(name).ok());
         let Some(digest) = digest.filter(|_| length <= store.limits.archive.document_bytes) else { continue };
         if let Some(id) = id_of(store, &digest) {
-            let media_type = manifest_media_type(store, &digest);
+            let media_type = blobs::manifest(store, &digest)?.media_type().clone();
+            let media_type = media_type.unwrap_or(MediaType::ImageManifest);
             index.add(Descriptor::new(media_type, length, digest.to_oci()), id, None, None)?;
         }
     }
     let entries = index.entries.clone();
     index.write(session)?;
     Ok(entries)
-}
-
-fn manifest_media_type(store: &Store, digest: &Digest) -> MediaType {
-    let manifest = blobs::document(store, digest).ok();
-    let manifest = manifest.and_then(|bytes| serde_json::from_slice::<ImageManifest>(&bytes).ok());
-    manifest.and_then(|manifest| manifest.media_type().clone()).unwrap_or(MediaType::ImageManifest)
 }
 
 /// Adds names for an image whose layers, blobs and disk are in place. `pulled` is what they stood for where it

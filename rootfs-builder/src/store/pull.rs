@@ -1,16 +1,18 @@
 //! `vmrun pull`: an image from where its documents and layers are fetched one by one.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::io::Read;
 
-use oci_spec::image::{Descriptor, ImageManifest, MediaType};
+use oci_spec::image::{Descriptor, MediaType};
 use serde::Deserialize;
 
+use super::collect::mark;
 use super::error::{Error, Result};
-use super::images::find;
+use super::images::{Record, find};
 use super::load::build_image;
 use super::names::Names;
-use super::{Store, blobs, layers, names};
+use super::{Store, layers, names};
 use crate::archive::{self, Documents, FoundLayer};
 use crate::digest::Digest;
 use crate::image::{ImageId, Platform};
@@ -119,23 +121,20 @@ impl Store {
         let Ok((found, _)) = find(&images, &name.full()) else {
             return Ok(None);
         };
-        let fits = self.image_record(&found.id).is_ok_and(|record| platform.takes(record.platform()));
+        let fits = self.image_record(&found.id).is_ok_and(|record| {
+            platform.takes(record.platform()) && self.is_complete(&found.manifest, &record)
+        });
         let known = Known { id: found.id, manifest: found.manifest, pulled: found.pulled };
-        Ok((fits && self.is_complete(&found.manifest)).then_some(known))
+        Ok(fits.then_some(known))
     }
 
-    /// Whether everything that a manifest names is here. `fsck` takes away what is damaged.
-    fn is_complete(&self, manifest: &Digest) -> bool {
-        let document = blobs::document(self, manifest).ok();
-        let manifest = document.and_then(|bytes| serde_json::from_slice::<ImageManifest>(&bytes).ok());
-        let digest = |descriptor: &Descriptor| descriptor.digest().to_string().parse::<Digest>().ok();
-        manifest.is_some_and(|manifest| {
-            digest(manifest.config()).is_some_and(|config| blobs::path(self, &config).exists())
-                && manifest
-                    .layers()
-                    .iter()
-                    .all(|layer| digest(layer).is_some_and(|blob| self.known_diff_id(&blob).is_some()))
-        })
+    /// Whether everything that an image needs is here. `fsck` takes away what is damaged.
+    fn is_complete(&self, manifest: &Digest, record: &Record) -> bool {
+        let entry = Descriptor::new(MediaType::ImageManifest, 0, manifest.to_oci());
+        let mut needed = HashSet::new();
+        mark(self, &entry, &mut needed).is_some()
+            && needed.iter().all(|blob| self.blob_path(blob).exists())
+            && record.diff_ids().all(|diff_id| self.has_layer(&diff_id))
     }
 }
 

@@ -4,26 +4,20 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::PathBuf;
 
-use oci_spec::image::ImageManifest;
-
-use super::content::check_media_types;
+use super::content::{Content, check_media_types};
 use super::error::{At, Error, Result};
-use super::images::find;
+use super::images::Image;
 use super::names::Names;
-use super::session::Session;
 use super::{Store, blobs};
 use crate::digest::Digest;
 use crate::reference::Reference;
 
-/// An image to be sent. As long as this value lives, nothing of it is removed.
-pub struct Outgoing<'s> {
-    /// The manifest's bytes as they came, so that its digest stays the same.
-    pub manifest: Vec<u8>,
-    pub media_type: String,
-    pub digest: Digest,
+/// An image to be sent. As long as this value lives, the image cannot be removed.
+pub struct Outgoing {
+    pub content: Content,
     /// Its layers, lowest first, and its configuration; each once.
     pub blobs: Vec<OutgoingBlob>,
-    _session: Session<'s>,
+    _image: Image,
 }
 
 /// A blob in the store.
@@ -44,62 +38,47 @@ impl OutgoingBlob {
 
 impl Store {
     /// Finds what is called `name` and all that belongs to it.
-    pub fn outgoing(&self, name: &Reference) -> Result<Outgoing<'_>> {
-        let session = Session::begin(self)?;
-        let names = Names::read(self)?;
-        let images = names.all(self);
-        let found = find(&images, &name.full()).map_err(|_| Error::NotFound(name.to_string()))?.0;
-        let entry = names.descriptors().iter().find(|entry| is(entry.digest().as_ref(), &found.manifest));
-        let media_type = entry.map_or_else(String::new, |entry| entry.media_type().to_string());
-        let manifest = blobs::document(self, &found.manifest)?;
-        if let Ok(parsed) = serde_json::from_slice::<ImageManifest>(&manifest) {
-            check_media_types(parsed.layers())?;
-        }
-
-        // Who has which of the blobs: names of the same registry, other than this repository.
-        let mut others: Vec<(String, BTreeSet<Digest>)> = Vec::new();
-        for other in &images {
-            if let Some(reference) = &other.reference
-                && reference.registry() == name.registry()
-                && reference.repository() != name.repository()
-                && let Ok(blobs) = self.blobs_of(&other.manifest)
-            {
-                others.push((
-                    reference.repository().to_owned(),
-                    blobs.into_iter().map(|(digest, _)| digest).collect(),
-                ));
-            }
-        }
-        let mut outgoing: Vec<OutgoingBlob> = Vec::new();
-        for (digest, size) in self.blobs_of(&found.manifest)? {
-            if outgoing.iter().any(|known| known.digest == digest) {
+    pub fn outgoing(&self, name: &Reference) -> Result<Outgoing> {
+        let image = match self.resolve(&name.full()) {
+            Err(Error::NotFound(_)) => return Err(Error::NotFound(name.to_string())),
+            image => image?,
+        };
+        let content = self.content(&image)?;
+        check_media_types(content.layers.iter().map(|layer| &layer.descriptor))?;
+        let others = self.other_repositories(name)?;
+        let config = (content.config.digest, content.config.bytes.len() as u64);
+        let needed = content.layers.iter().map(|layer| (layer.blob, layer.size)).chain([config]);
+        let mut blobs: Vec<OutgoingBlob> = Vec::new();
+        for (digest, size) in needed {
+            if blobs.iter().any(|known| known.digest == digest) {
                 continue;
             }
-            let path = blobs::path(self, &digest);
+            let path = self.blob_path(&digest);
             if !fs::metadata(&path).is_ok_and(|metadata| metadata.len() == size) {
                 return Err(Error::MissingBlob { what: name.to_string(), blob: digest });
             }
-            let elsewhere: BTreeSet<String> = others
-                .iter()
-                .filter(|(_, blobs)| blobs.contains(&digest))
-                .map(|(repository, _)| repository.clone())
-                .collect();
-            outgoing.push(OutgoingBlob { digest, size, path, elsewhere: elsewhere.into_iter().collect() });
+            let having = others.iter().filter(|(_, blobs)| blobs.contains(&digest));
+            let elsewhere: BTreeSet<&String> = having.map(|(repository, _)| repository).collect();
+            let elsewhere = elsewhere.into_iter().cloned().collect();
+            blobs.push(OutgoingBlob { digest, size, path, elsewhere });
         }
-        Ok(Outgoing { manifest, media_type, digest: found.manifest, blobs: outgoing, _session: session })
+        Ok(Outgoing { content, blobs, _image: image })
     }
 
-    /// Layers, lowest first, and then the configuration, with their sizes.
-    fn blobs_of(&self, manifest: &Digest) -> Result<Vec<(Digest, u64)>> {
-        let damaged = |reason: String| Error::Damaged { path: blobs::path(self, manifest), reason };
-        let bytes = blobs::document(self, manifest)?;
-        let parsed: ImageManifest =
-            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        let all = parsed.layers().iter().chain(std::iter::once(parsed.config()));
-        all.map(|blob| Ok((blob.digest().to_string().parse()?, blob.size()))).collect()
+    /// What the store knows of the registry of `name`: its other repositories, and which blobs they have.
+    fn other_repositories(&self, name: &Reference) -> Result<Vec<(String, BTreeSet<Digest>)>> {
+        let mut others = Vec::new();
+        for image in Names::read(self)?.all(self) {
+            if let Some(reference) = &image.reference
+                && reference.registry() == name.registry()
+                && reference.repository() != name.repository()
+                && let Ok(manifest) = blobs::manifest(self, &image.manifest)
+            {
+                let all = manifest.layers().iter().chain([manifest.config()]);
+                let digests = all.filter_map(|blob| blob.digest().to_string().parse().ok()).collect();
+                others.push((reference.repository().to_owned(), digests));
+            }
+        }
+        Ok(others)
     }
-}
-
-fn is(text: &str, digest: &Digest) -> bool {
-    text.parse() == Ok(*digest)
 }

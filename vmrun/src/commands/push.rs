@@ -26,7 +26,10 @@ pub fn push(home: &Home, arguments: &PushArguments) -> Result<u8> {
         .with_context(|| format!("cannot push {name}"))?;
     match arguments.quiet {
         true => println!("{}", name.full()),
-        false => println!("{tag}: digest: {} size: {}", image.digest, image.manifest.len()),
+        false => {
+            let manifest = &image.content.manifest;
+            println!("{tag}: digest: {} size: {}", manifest.digest, manifest.bytes.len());
+        }
     }
     Ok(0)
 }
