@@ -22,7 +22,7 @@ fn fails(answer: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static, words:
     let before = home.contents();
     let begun = Instant::now();
     let error = home.pull(&server.host, somebody(), "app:bad").expect_err("refused").to_string();
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     for word in words {
         assert!(error.contains(word), "no {word:?} in: {error}");
     }
