@@ -93,6 +93,11 @@ impl DockerRegistry {
         requests.filter_map(|request| Some(request.rsplit_once(' ')?.0.to_owned())).collect()
     }
 
+    /// How often it gave a part of something.
+    pub fn partial_answers(&self) -> usize {
+        self.log().lines().filter(|line| line.contains(r#" HTTP/1.1" 206 "#)).count()
+    }
+
     /// The certificate of whoever issued the registry's.
     pub fn authority(&self) -> PathBuf {
         self.directory.path().join("authority.pem")

@@ -1,9 +1,12 @@
 //! Images travel: the real registry server between vmrun and skopeo.
 
 use std::fs;
+use std::io::{self, Read};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use tests::docker_registry::{PASSWORD, USER, run};
 use tests::{DockerRegistry, Terminal, vmrun};
@@ -142,6 +145,31 @@ fn two_pulls_of_one_image_at_once() {
     // Layers once; the configuration, which says what they are, by each.
     assert!(blobs <= user.layers() + 2, "{blobs} blobs were fetched for {} layers", user.layers());
     assert_eq!(user.run(&["images", "-q"]).succeeds().text().lines().count(), 1);
+}
+
+/// Each connection breaks after so many bytes; the real server gives the rest of a blob when it is asked for that.
+#[test]
+fn a_pull_over_a_line_that_breaks() {
+    const LASTS: u64 = 700_000;
+    let (registry, user) = (DockerRegistry::start(), User::new());
+    registry.skopeo_copy(&[], &layered(), &format!("docker://{}", registry.name("app:1")));
+    let listener = TcpListener::bind("localhost:0").unwrap();
+    let name = format!("localhost:{}/app:1", listener.local_addr().unwrap().port());
+    let behind = registry.host.clone();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(&behind).unwrap();
+            let (mut requests, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || io::copy(&mut requests, &mut to_server));
+            thread::spawn(move || {
+                let _ = io::copy(&mut (&server).take(LASTS), &mut &client);
+                let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+            });
+        }
+    });
+    user.run(&["pull", &name]).succeeds().says(&[&registry.skopeo_digest("app:1")]);
+    let parts = registry.partial_answers();
+    assert!(parts >= 2, "the largest layer is 2 MB, and came in {parts} further parts");
 }
 
 #[test]
