@@ -12,12 +12,14 @@ pub mod docker_registry;
 mod kernel_log;
 mod process;
 mod record;
+mod sharing;
 mod terminal;
 
 pub use command::{Command, machine, recorded_machine, vmrun};
 pub use docker_registry::DockerRegistry;
 pub use process::{Outcome, Running, monitor_of};
 pub use record::Record;
+pub use sharing::{Measured, Share, Store};
 pub use terminal::Terminal;
 
 /// The kernels of the tests' store: Debian's stable one, and a newer one.

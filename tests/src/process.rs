@@ -83,6 +83,11 @@ impl Running {
         }
     }
 
+    /// What it has said so far on its standard output.
+    pub fn text(&self) -> String {
+        self.stdout.text()
+    }
+
     /// Waits until it has ended.
     pub fn wait(mut self) -> Outcome {
         let status = loop {

@@ -9,5 +9,6 @@ mod logs;
 mod processes;
 mod resources;
 mod rootfs;
+mod sharing;
 mod streams;
 mod terminals;
