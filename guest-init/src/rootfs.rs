@@ -1,7 +1,7 @@
 //! The root file system of a machine: the image's disk below, a writable layer above.
 
 use guest_protocol::{Machine, RootfsDevice};
-use rustix::fs::{AtFlags, CWD, statat};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
@@ -25,7 +25,8 @@ fn mount_image(device: RootfsDevice) -> Result<(), Fault> {
         RootfsDevice::Pmem => "/dev/pmem0",
         RootfsDevice::Block => "/dev/vda",
     };
-    device::wait_for(path, || statat(CWD, path, AtFlags::empty()).ok())?;
+    // Its node is there a moment before it can be opened.
+    device::wait_for(path, || open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok())?;
     overlay::make_bootfs_directory(LOWER)?;
     if device == RootfsDevice::Pmem {
         match mount_on(path, LOWER, "erofs", MountFlags::RDONLY, "dax=always") {

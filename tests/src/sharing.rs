@@ -2,7 +2,7 @@
 //!
 //! An emulated host sees its store over 9p, whose page cache is not that of a disk's file system. So the store's image
 //! and kernel are copied to ext4 on a RAM disk (brd, whose own pages are not in the page cache) and everything is
-//! measured there.
+//! measured there. On a host that runs machines itself they are copied to a directory beside the tests' store.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(1500);
 /// Of the kernel that runs emulated hosts, in the order in which they depend on one another.
 const MODULES: [&str; 5] =
     ["crypto/crc32c_generic", "lib/crc16", "fs/mbcache", "fs/jbd2/jbd2", "fs/ext4/ext4"];
-/// Where the copy is mounted.
+/// Where the RAM disk is mounted.
 const MOUNT: &str = "/run/vmrun-sharing";
 
 /// A store with one image and one kernel, on a file system of its own.
@@ -59,20 +59,12 @@ impl Store {
     /// Copies `image` and the tests' kernel from the tests' store to a RAM disk.
     pub fn copy(image: &str) -> Store {
         let from = PathBuf::from(setting("VMRUN_HOME"));
-        let modules = from.join("kernels/debian-generic/modules/kernel");
-        for module in MODULES {
-            // One that is there already is refused.
-            let _ = Command::new("insmod").arg(modules.join(module).with_extension("ko")).output();
-        }
-        let _ = run("umount", &[MOUNT]);
-        let _ = run("rmmod", &["brd"]);
-        let brd = modules.join("drivers/block/brd.ko");
-        run("insmod", &[&brd.to_string_lossy(), "rd_nr=1", "rd_size=524288"]).unwrap();
-        run("mkfs.ext4", &["-q", "-O", "^has_journal", "/dev/ram0"]).unwrap();
-        fs::create_dir_all(MOUNT).unwrap();
-        run("mount", &["/dev/ram0", MOUNT]).unwrap();
-
-        let home = PathBuf::from(MOUNT);
+        // (statfs tells the type of the file system behind 9p.)
+        let home = match fs::read_to_string("/proc/mounts").unwrap().contains(" 9p ") {
+            true => ram_disk(&from),
+            false => PathBuf::from(setting("VMRUN_CACHE")).join("tests/sharing"),
+        };
+        let _ = fs::remove_dir_all(&home);
         for directory in ["oci/blobs/sha256", "layers/sha256", "kernels"] {
             fs::create_dir_all(home.join(directory)).unwrap();
         }
@@ -161,7 +153,7 @@ impl Share {
             {
                 let path = words.get(5).copied().unwrap_or_default();
                 kind = match (words[1], to - from >= 32 << 20) {
-                    _ if path.starts_with(MOUNT) => &mut share.image,
+                    _ if path.contains("/layers/") || path.contains("/images/") => &mut share.image,
                     ("r--p", true) if path.is_empty() => &mut share.copy,
                     ("rw-p", true) if path.is_empty() => &mut guest,
                     _ => &mut share.other,
@@ -172,6 +164,23 @@ impl Share {
         }
         share
     }
+}
+
+/// An empty ext4 on a new RAM disk.
+fn ram_disk(store: &Path) -> PathBuf {
+    let modules = store.join("kernels/debian-generic/modules/kernel");
+    for module in MODULES {
+        // One that is there already is refused.
+        let _ = Command::new("insmod").arg(modules.join(module).with_extension("ko")).output();
+    }
+    let _ = run("umount", &[MOUNT]);
+    let _ = run("rmmod", &["brd"]);
+    let brd = modules.join("drivers/block/brd.ko");
+    run("insmod", &[&brd.to_string_lossy(), "rd_nr=1", "rd_size=524288"]).unwrap();
+    run("mkfs.ext4", &["-q", "-O", "^has_journal", "/dev/ram0"]).unwrap();
+    fs::create_dir_all(MOUNT).unwrap();
+    run("mount", &["/dev/ram0", MOUNT]).unwrap();
+    MOUNT.into()
 }
 
 /// The metadata file of the image of that name, by what `vmrun images` says.

@@ -1,5 +1,6 @@
 //! Measures what many machines on one image take of the host's memory, for `scripts/bench-sharing`:
-//!   sharing IMAGE MACHINES
+//!   sharing IMAGE MACHINES [COPIES]
+//! Up to MACHINES that hold no copy, and up to COPIES (as many) of those that do.
 //! Prints a table; see docs/benchmarks.md.
 
 use std::io::Write;
@@ -15,9 +16,11 @@ const DEVICES: [(&str, &[&str]); 3] = [
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let (image, most) = match &words[..] {
-        [image, most] => (image, most.parse().expect("a number of machines")),
-        _ => panic!("sharing IMAGE MACHINES"),
+    let number = |word: &String| -> usize { word.parse().expect("a number of machines") };
+    let (image, sharing, copies) = match &words[..] {
+        [image, most] => (image, number(most), number(most)),
+        [image, most, copies] => (image, number(most), number(copies)),
+        _ => panic!("sharing IMAGE MACHINES [COPIES]"),
     };
     let store = Store::copy(image);
     println!("The rootfs has {:.1} MiB; each machine 320 MiB of memory.\n", store.rootfs as f64 / MIB);
@@ -27,6 +30,7 @@ fn main() {
     println!("|---|---|---|---|---|---|---|");
     for (name, device) in DEVICES {
         let words = [&["--memory", "320m"][..], device].concat();
+        let most = if name == "pmem" { sharing } else { copies };
         let machines: Vec<usize> = [1, 5].into_iter().filter(|count| *count < most).chain([most]).collect();
         store.measure_each(&machines, &words, |measured| line(name, store.rootfs, measured));
     }
