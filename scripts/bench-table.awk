@@ -53,8 +53,8 @@ END {
     print "|---|---|---|---|"
     disk("digest", "`zcat LAYER \\| sha256sum`", "nothing is written")
     disk("load", "`vmrun load -i LAYOUT`", "all of it: blob, layer, metadata and names, synced")
-    disk("unpack", "`umoci unpack` and `mkfs.erofs`", "all of it, nothing synced")
     disk("load_ten", "the same files in ten layers, `vmrun load -i LAYOUT`", "all of it, synced")
+    disk("unpack", "`umoci unpack` and `mkfs.erofs`", "all of it, nothing synced")
     disk("unpack_in_memory", "`umoci unpack` and `mkfs.erofs`, in memory (tmpfs)", "nothing")
     disk("skopeo_copy", "`skopeo copy docker://localhost… oci:…`", "the blob, nothing synced")
     disk("pull", "`vmrun pull localhost…`", "all of it: blob, layer, metadata and names, synced")
