@@ -30,7 +30,7 @@ fn timing_draws_the_phases_of_the_start() {
     let mut sum = 0.0;
     let lines: Vec<&str> = outcome.stderr.lines().collect();
     let names: Vec<&str> = lines.iter().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(names, ["prepare", "kernel", "bootfs", "rootfs", "process", "total"]);
+    assert_eq!(names, ["prepare", "kernel", "bootfs", "rootfs", "process", "total", "disk"]);
     let milliseconds = |line: &str| -> f64 { line.split_whitespace().nth(1).unwrap().parse().unwrap() };
     for line in &lines[..5] {
         assert!(line.contains('█') || line.contains('▏'), "{line}");
@@ -38,4 +38,5 @@ fn timing_draws_the_phases_of_the_start() {
     }
     let total = milliseconds(lines[5]);
     assert!((sum - total).abs() < 1.0, "{sum} and {total}");
+    assert!(lines[6].contains("pmem"), "{}", lines[6]);
 }
