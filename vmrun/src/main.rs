@@ -19,7 +19,13 @@ use std::process::ExitCode;
 const FAILED: u8 = 125;
 
 fn main() -> ExitCode {
-    match commands::dispatch(arguments::parse()) {
+    // Before anything of the command line is built, which a monitor would keep in memory for nothing.
+    let is_monitor = std::env::args_os().skip(1).eq([machine::monitor::WORD]);
+    let done = match is_monitor {
+        true => machine::monitor::main(),
+        false => commands::dispatch(arguments::parse()),
+    };
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod images;
 mod kernel;
@@ -89,9 +89,6 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
     /// Write the manual pages into a directory
     Man { directory: PathBuf },
-    /// The monitor of one machine (started by vmrun itself)
-    #[command(hide = true)]
-    Monitor,
 }
 
 /// How a listing is written.
@@ -103,8 +100,11 @@ pub enum Format {
 
 /// Reads the process's arguments; on a mistake, says so and ends with 125.
 pub fn parse() -> Arguments {
-    let words: Vec<OsString> = std::env::args_os().collect();
-    match Arguments::try_parse_from(with_verb(words)) {
+    let mut command = Arguments::command();
+    let words = with_verb(&command, std::env::args_os().collect());
+    let parsed = command.try_get_matches_from_mut(words);
+    let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
+    match parsed.map_err(|error| error.format(&mut command)) {
         Ok(arguments) => arguments,
         Err(error) => {
             let failed = error.use_stderr();
@@ -116,7 +116,7 @@ pub fn parse() -> Arguments {
 
 /// This process's arguments for the same `run` where the image has been pulled already.
 pub fn words_after_pull() -> Vec<OsString> {
-    let mut words = with_verb(std::env::args_os().collect());
+    let mut words = with_verb(&Arguments::command(), std::env::args_os().collect());
     let verb = words.iter().position(|word| word == "run").map_or(words.len(), |at| at + 1);
     words.insert(verb, "--pulled".into());
     words.drain(1..).collect()
@@ -124,7 +124,7 @@ pub fn words_after_pull() -> Vec<OsString> {
 
 /// Puts in the `run` that `vmrun IMAGE` leaves out: when the first word after the global options
 /// is neither a verb nor a request for help.
-fn with_verb(mut words: Vec<OsString>) -> Vec<OsString> {
+fn with_verb(command: &clap::Command, mut words: Vec<OsString>) -> Vec<OsString> {
     let mut at = 1;
     while let Some(word) = words.get(at).and_then(|word| word.to_str()) {
         match word {
@@ -136,7 +136,7 @@ fn with_verb(mut words: Vec<OsString>) -> Vec<OsString> {
     let Some(word) = words.get(at) else { return words };
     let is_known = word.to_str().is_some_and(|word| {
         ["-h", "--help", "-V", "--version"].contains(&word)
-            || Arguments::command()
+            || command
                 .get_subcommands()
                 .any(|verb| verb.get_name() == word || verb.get_all_aliases().any(|alias| alias == word))
     });
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn verb_of(words: &[&str]) -> Vec<String> {
-        with_verb(words.iter().map(OsString::from).collect())
+        with_verb(&Arguments::command(), words.iter().map(OsString::from).collect())
             .into_iter()
             .map(|word| word.into_string().unwrap())
             .collect()

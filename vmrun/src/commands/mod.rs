@@ -27,7 +27,6 @@ use anyhow::Result;
 
 use crate::arguments::{Arguments, Command};
 use crate::home::Home;
-use crate::machine;
 
 /// Carries out what the command line says; the result is the exit code.
 pub fn dispatch(arguments: Arguments) -> Result<u8> {
@@ -61,6 +60,5 @@ fn carry_out(command: Command, root: Option<&Path>) -> Result<u8> {
         Command::Doctor => doctor::doctor(&home()?),
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { directory } => completions::manual(&directory),
-        Command::Monitor => machine::monitor::main(),
     }
 }

@@ -18,6 +18,9 @@ use vmm::{EventFd, Machine, MachineSpec, Observer, Trouble};
 
 use super::event::{Event, now};
 
+/// The argument that makes a vmrun a monitor.
+pub const WORD: &str = "monitor";
+
 /// The largest specification that is accepted, in bytes: kernel arguments and configuration, with
 /// the process's environment in it.
 const MAX_SPEC: u64 = 8 << 20;
@@ -34,7 +37,7 @@ impl Monitor {
     /// Starts a monitor for `spec`; the reader yields its [`Event`]s as frames.
     pub fn start(spec: &MachineSpec) -> Result<(Monitor, impl Read + Send + use<>)> {
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("vmrun").arg("monitor").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg0("vmrun").arg(WORD).stdin(Stdio::piped()).stdout(Stdio::piped());
         // Signals of the terminal are for the process in the guest, and get there by vmrun.
         command.process_group(0);
         let mut child = command.spawn().context("cannot start the monitor process")?;
