@@ -25,6 +25,8 @@ build:
 
 lint:
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path rootfs-builder/fuzz/Cargo.toml
+	cargo fmt --check --manifest-path vmm/fuzz/Cargo.toml
 	cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 
 # What runs at each landing.

@@ -11,6 +11,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use rootfs_builder::archive::{self, Contents, Error, Limits};
 use rootfs_builder::digest::Digest;
+use rootfs_builder::image::Platform;
 use serde_json::{Value, json};
 
 #[derive(Arbitrary, Debug)]
@@ -174,7 +175,8 @@ fn read(bytes: Vec<u8>) {
     {
         for image in images {
             assert!(image.layers.len() <= limits.layers);
-            let checked = archive::check_config("the configuration", &image.config, &limits);
+            let checked =
+                archive::check_config("the configuration", &image.config, &Platform::default(), &limits);
             assert_eq!(checked.map(|checked| checked.diff_ids.len()).ok(), Some(image.layers.len()));
         }
     }
