@@ -7,12 +7,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ureq::http::{HeaderMap, HeaderValue, Uri};
 
 use crate::challenge::{Challenge, challenge};
 use crate::credentials::{Credentials, Login};
+use crate::header::{basic, bearer};
 use crate::http::{Http, host_of};
 use crate::token::{self, Token, TokenRequest};
 use crate::{Error, Host, Result};
@@ -99,7 +98,7 @@ impl Authorization {
         match &state.challenge {
             None => Ok(None),
             Some(Challenge::Basic) => match login {
-                Some(Login::Password { user, password }) => basic(user, password).map(Some),
+                Some(Login::Password { user, password }) => Ok(Some(basic(user, password))),
                 _ => Ok(None),
             },
             Some(Challenge::Bearer { realm, service }) => {
@@ -121,19 +120,4 @@ impl Authorization {
         // Whoever panicked in between left nothing half done that matters.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// RFC 7617.
-pub fn basic(user: &str, password: &str) -> Result<HeaderValue> {
-    let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-    let mut value = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Basic"));
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// RFC 6750; none for what cannot stand in a header.
-pub fn bearer(token: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }

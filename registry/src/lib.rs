@@ -28,6 +28,7 @@ mod challenge;
 mod client;
 mod credentials;
 mod error;
+mod header;
 mod host;
 mod http;
 mod patience;

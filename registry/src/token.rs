@@ -9,6 +9,7 @@ use ureq::http::{HeaderValue, Method, Uri};
 
 use crate::credentials::Login;
 use crate::error::shown;
+use crate::header::{basic, bearer};
 use crate::http::{Answer, Http, Payload, Request, Want, host_of};
 use crate::{Error, Result};
 
@@ -81,7 +82,7 @@ pub fn fetch(http: &Http, wanted: &TokenRequest) -> Result<Token> {
             reason: "it is too long".into(),
         })?;
         if let Some(Login::Password { user, password }) = wanted.login {
-            request.authorization = Some(super::authorization::basic(user, password)?);
+            request.authorization = Some(basic(user, password));
         }
     }
 
@@ -108,7 +109,7 @@ pub fn fetch(http: &Http, wanted: &TokenRequest) -> Result<Token> {
     let token = token.ok_or_else(|| malformed("there is none in the answer"))?;
     let life = response.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).min(Duration::from_secs(86_400));
     Ok(Token {
-        header: super::authorization::bearer(&token).ok_or_else(|| malformed("it has strange characters"))?,
+        header: bearer(&token).ok_or_else(|| malformed("it has strange characters"))?,
         good_until: Instant::now() + life.saturating_sub(MARGIN).max(life / 2),
     })
 }

@@ -1,12 +1,12 @@
 //! `vmrun history`: how an image came to be, and what each layer costs and wastes.
 
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::Store;
 use super::content::ContentLayer;
 use super::error::{Error, Result};
 use super::images::Image;
+use super::layers::LayerPaths;
 use crate::digest::Digest;
 use crate::erofs::{self, LayerFiles};
 use crate::image::parse_time;
@@ -70,25 +70,8 @@ impl Store {
     }
 
     fn wasted(&self, image: &Image) -> Result<Vec<u64>> {
-        let paths = self.layer_paths(image);
-        erofs::hidden_bytes(&layer_files(&paths))
-            .map_err(|source| Error::Metadata { image: image.id(), source })
+        let paths = self.layer_paths(image.layers());
+        let files: Vec<LayerFiles> = paths.iter().map(LayerPaths::files).collect();
+        erofs::hidden_bytes(&files).map_err(|source| Error::Metadata { image: image.id(), source })
     }
-
-    /// Of each layer, lowest first, data file and its length, and entry table.
-    pub(super) fn layer_paths(&self, image: &Image) -> Vec<(PathBuf, u64, PathBuf)> {
-        let paths = |(diff_id, length): (Digest, u64)| {
-            let directory = self.layer_directory(&diff_id);
-            (directory.join("data"), length, directory.join("entries"))
-        };
-        image.layers().map(paths).collect()
-    }
-}
-
-/// The same in the words of [`erofs`].
-pub(super) fn layer_files(paths: &[(PathBuf, u64, PathBuf)]) -> Vec<LayerFiles<'_>> {
-    paths
-        .iter()
-        .map(|(data, data_length, entries)| LayerFiles { data, data_length: *data_length, entries })
-        .collect()
 }

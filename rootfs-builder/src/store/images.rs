@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::error::{At, Error, Result};
-use super::history::layer_files;
+use super::layers::LayerPaths;
 use super::names::{Named, Names};
 use super::session::Session;
 use super::{Store, durable};
@@ -231,8 +231,9 @@ impl Store {
     /// Writes an image's file system to an empty file without what its upper layers removed or replaced. Returns its
     /// length in bytes.
     pub fn export_flat(&self, image: &Image, out: &File) -> Result<u64> {
-        let paths = self.layer_paths(image);
-        let summary = erofs::write_flat(&layer_files(&paths), out);
+        let paths = self.layer_paths(image.layers());
+        let files: Vec<LayerFiles> = paths.iter().map(LayerPaths::files).collect();
+        let summary = erofs::write_flat(&files, out);
         let summary = summary.map_err(|source| match source {
             erofs::Error::Write(source) => Error::Output(source),
             source => Error::Metadata { image: image.id(), source },
@@ -315,18 +316,12 @@ pub(super) fn build_draft(
     diff_ids: &[Digest],
 ) -> Result<PathBuf> {
     let store = session.store;
-    let mut files = Vec::new();
     let mut layers = Vec::new();
     for diff_id in diff_ids {
-        let directory = store.layer_directory(diff_id);
-        files.push((directory.join("data"), directory.join("entries")));
         layers.push(RecordLayer { diff_id: *diff_id, length: store.data_length(diff_id)? });
     }
-    let inputs: Vec<LayerFiles> = files
-        .iter()
-        .zip(&layers)
-        .map(|((data, entries), layer)| LayerFiles { data, data_length: layer.length, entries })
-        .collect();
+    let paths = store.layer_paths(layers.iter().map(|layer| (layer.diff_id, layer.length)));
+    let files: Vec<LayerFiles> = paths.iter().map(LayerPaths::files).collect();
 
     let draft = session.draft("image");
     fs::create_dir(&draft).at("creating", &draft)?;
@@ -334,7 +329,7 @@ pub(super) fn build_draft(
     let metadata = durable::create(&path)?;
     let writer = metadata.try_clone().at("opening", &path)?;
     let summary =
-        erofs::write_metadata(&inputs, writer).map_err(|source| match super::error::disk_full(&source) {
+        erofs::write_metadata(&files, writer).map_err(|source| match super::error::disk_full(&source) {
             true => Error::Full(store.root.clone()),
             false => Error::Metadata { image: id, source },
         })?;

@@ -14,6 +14,7 @@ use super::{Store, blobs, durable};
 use crate::archive::FoundLayer;
 use crate::compression::{Compression, sniff};
 use crate::digest::Digest;
+use crate::erofs::LayerFiles;
 use crate::progress::{LayerName, LayerOutcome, Progress};
 
 /// A layer as an image names it.
@@ -22,6 +23,20 @@ pub struct Wanted {
     pub blob: Digest,
     pub size: u64,
     pub diff_id: Digest,
+}
+
+/// A layer's files in the store.
+pub struct LayerPaths {
+    data: PathBuf,
+    /// Bytes of the data file.
+    length: u64,
+    entries: PathBuf,
+}
+
+impl LayerPaths {
+    pub fn files(&self) -> LayerFiles<'_> {
+        LayerFiles { data: &self.data, data_length: self.length, entries: &self.entries }
+    }
 }
 
 impl Store {
@@ -43,6 +58,15 @@ impl Store {
         let target = fs::read_link(self.pairing_path(blob)).ok()?;
         let diff_id = Digest::from_hex(target.file_name()?.to_str()?).ok()?;
         (self.has_layer(&diff_id) && blobs::path(self, blob).exists()).then_some(diff_id)
+    }
+
+    /// Where layers are whose data files have these lengths in bytes.
+    pub(super) fn layer_paths(&self, layers: impl Iterator<Item = (Digest, u64)>) -> Vec<LayerPaths> {
+        let paths = |(diff_id, length): (Digest, u64)| {
+            let directory = self.layer_directory(&diff_id);
+            LayerPaths { data: directory.join("data"), length, entries: directory.join("entries") }
+        };
+        layers.map(paths).collect()
     }
 
     pub(super) fn data_length(&self, diff_id: &Digest) -> Result<u64> {
