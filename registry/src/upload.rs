@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rootfs_builder::parallel;
 use rootfs_builder::progress::{LayerName, LayerOutcome, Progress};
 use rootfs_builder::store::Outgoing;
 use rootfs_builder::store::push::OutgoingBlob;
@@ -27,36 +27,14 @@ const BLOCK: usize = 256 << 10;
 impl Repository<'_> {
     /// Sends an image and calls it `tag` there.
     pub fn push(&self, image: &Outgoing, tag: &str, progress: &dyn Progress) -> Result<()> {
-        let next = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let failure = Mutex::new(None);
-        let work = || {
-            while !failed.load(Ordering::Relaxed) {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(blob) = image.blobs.get(index) else { break };
-                let name = LayerName { index, label: blob.digest.short() };
-                progress.layer_started(&name, Some(blob.size));
-                let result = self.push_blob(blob, &name, progress);
-                let outcome = *result.as_ref().unwrap_or(&LayerOutcome::Failed);
-                progress.layer_finished(&name, outcome);
-                if let Err(error) = result {
-                    failed.store(true, Ordering::Relaxed);
-                    if let Ok(mut failure) = failure.lock() {
-                        failure.get_or_insert(error);
-                    }
-                }
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 1..AT_ONCE.min(image.blobs.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        match failure.into_inner() {
-            Ok(Some(error)) => Err(error),
-            _ => self.push_manifest(image, tag),
-        }
+        parallel::for_each(&image.blobs, AT_ONCE, |index, blob| {
+            let name = LayerName { index, label: blob.digest.short() };
+            progress.layer_started(&name, Some(blob.size));
+            let result = self.push_blob(blob, &name, progress);
+            progress.layer_finished(&name, *result.as_ref().unwrap_or(&LayerOutcome::Failed));
+            result
+        })?;
+        self.push_manifest(image, tag)
     }
 
     fn push_blob(

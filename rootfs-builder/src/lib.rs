@@ -29,6 +29,7 @@ pub mod digest;
 pub mod erofs;
 pub mod image;
 pub mod layer;
+pub mod parallel;
 pub mod progress;
 pub mod reference;
 pub mod store;

@@ -3,9 +3,6 @@
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 
 use super::error::{At, Error, Result};
 use super::ingest::{BuiltLayer, Ingested, IngestedLayer, Request, ingest};
@@ -15,6 +12,7 @@ use crate::archive::FoundLayer;
 use crate::compression::{Compression, sniff};
 use crate::digest::Digest;
 use crate::erofs::LayerFiles;
+use crate::parallel;
 use crate::progress::{LayerName, LayerOutcome, Progress};
 
 /// A layer as an image names it.
@@ -132,38 +130,12 @@ pub fn ensure_all<'s>(
     progress: &dyn Progress,
     open: &(dyn Fn(&FoundLayer) -> Result<Box<dyn std::io::Read + 's>> + Sync),
 ) -> Result<Vec<String>> {
-    let next = AtomicUsize::new(0);
-    let failed = AtomicBool::new(false);
-    let results = Mutex::new(Vec::new());
-    let work = || {
-        while !failed.load(Ordering::Relaxed) {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(layer) = layers.get(index) else {
-                break;
-            };
-            let wanted = Wanted { blob: layer.blob, size: layer.size, diff_id: layer.diff_id };
-            let name = LayerName { index, label: layer.blob.short() };
-            let result = ensure(session, &wanted, &name, progress, &mut || open(layer));
-            failed.fetch_or(result.is_err(), Ordering::Relaxed);
-            if let Ok(mut results) = results.lock() {
-                results.push((index, result));
-            }
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..workers.min(MOST_AT_ONCE).min(layers.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
-
-    let mut results = results.into_inner().unwrap_or_default();
-    results.sort_by_key(|(index, _)| *index);
-    let mut warnings = Vec::new();
-    for (_, result) in results {
-        warnings.extend(result?);
-    }
-    Ok(warnings)
+    let warnings = parallel::for_each(layers, workers.min(MOST_AT_ONCE), |index, layer| {
+        let wanted = Wanted { blob: layer.blob, size: layer.size, diff_id: layer.diff_id };
+        let name = LayerName { index, label: layer.blob.short() };
+        ensure(session, &wanted, &name, progress, &mut || open(layer))
+    })?;
+    Ok(warnings.concat())
 }
 
 pub fn check_diff_id(what: &str, expected: Digest, actual: Digest) -> Result<()> {
