@@ -101,7 +101,7 @@ mod tests {
     fn process(args: &[&str], env: &[&str]) -> Process {
         let bytes = |strings: &[&str]| strings.iter().map(|s| s.as_bytes().to_vec()).collect();
         let (args, env) = (bytes(args), bytes(env));
-        Process { args, env, cwd: Vec::new(), user: String::new(), terminal: None, stdin: false }
+        Process { args, env, ..Process::default() }
     }
 
     fn root() -> Identity {

@@ -20,7 +20,7 @@ const PORTS: &str = "/sys/class/virtio-ports";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Opens every port that this process's streams go through.
-pub fn open_all(process: &Process) -> Result<Vec<(Hello, Rc<OwnedFd>)>, Fault> {
+pub fn open_all(process: Option<&Process>) -> Result<Vec<(Hello, Rc<OwnedFd>)>, Fault> {
     let mut ports = Vec::new();
     for (hello, name) in wanted(process) {
         let path = device::wait_for(&["the port ", name].concat(), || find(name))?;
@@ -41,8 +41,9 @@ fn open_port(path: &Path) -> Result<Rc<OwnedFd>, Errno> {
     Ok(Rc::new(port))
 }
 
-fn wanted(process: &Process) -> Vec<(Hello, &'static str)> {
+fn wanted(process: Option<&Process>) -> Vec<(Hello, &'static str)> {
     let mut wanted = vec![(Hello::Control, port::CONTROL)];
+    let Some(process) = process else { return wanted };
     if process.terminal.is_some() {
         wanted.push((Hello::Stream(Stream::Terminal), port::TERMINAL));
     } else {

@@ -1,6 +1,6 @@
 //! The root file system of a machine: the image's disk below, a writable layer above.
 
-use guest_protocol::{Machine, RootfsDevice};
+use guest_protocol::{Machine, RootfsDevice, Upper};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
@@ -17,7 +17,10 @@ const LOWER: &str = "/lower";
 /// Puts the merged root on [`overlay::MERGED`].
 pub fn assemble(machine: &Machine) -> Result<(), Fault> {
     mount_image(machine.rootfs)?;
-    overlay::mount_over(LOWER, machine.upper_limit)
+    match machine.upper {
+        Upper::Memory { limit } => overlay::mount_over(LOWER, limit),
+        Upper::Disk => Err(Fault::new("a writable layer on disk cannot be mounted yet")),
+    }
 }
 
 fn mount_image(device: RootfsDevice) -> Result<(), Fault> {

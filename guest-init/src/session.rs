@@ -84,6 +84,11 @@ impl Session {
         Session::new(children, transport, lanes, Some(process), None)
     }
 
+    /// A session in a machine that only serves, until the host lets it end.
+    pub fn without_process(children: OwnedFd, transport: Transport) -> Session {
+        Session::new(children, transport, Vec::new(), None, None)
+    }
+
     /// A session that says nothing but `message`, in a machine without a process.
     pub fn of_message(message: GuestMessage, children: OwnedFd, transport: Transport) -> Session {
         let silent = |stream| Lane::new(stream, Way::ToHost, End::Over, End::Awaited);
@@ -208,6 +213,8 @@ impl Session {
                     }
                 }
             }
+            // Closes the connection: what is not served is refused.
+            _ => {}
         }
     }
 

@@ -43,7 +43,7 @@ fn live() -> Result<(), Fault> {
 
     let transport = match config.role {
         Role::Machine(_) => Transport::Vsock(Listener::bind()?),
-        Role::EmulatedHost(_) => Transport::Ports(ports::open_all(&config.process)?),
+        Role::EmulatedHost(_) => Transport::Ports(ports::open_all(config.process.as_ref())?),
     };
     stamps.write(Stamp::Listening);
 
@@ -52,7 +52,8 @@ fn live() -> Result<(), Fault> {
     stamps.close();
     leave(bootfs);
     let session = match started {
-        Ok(started) => Session::of_process(started, children, transport),
+        Ok(Some(started)) => Session::of_process(started, children, transport),
+        Ok(None) => Session::without_process(children, transport),
         Err(NotStarted { failure, message }) => {
             Session::of_message(GuestMessage::StartFailed { failure, message }, children, transport)
         }
@@ -89,7 +90,9 @@ fn change_root(config: &Config) -> Result<Bootfs, Fault> {
             files.attach(machine.read_only)?;
             name_and_network(Some(&machine.hostname))?;
             // Before the root is read-only. A failure is the process's, and is met again there.
-            let _ = process::make_working_directory(&config.process);
+            if let Some(process) = &config.process {
+                let _ = process::make_working_directory(process);
+            }
             if machine.read_only {
                 let flags = MountFlags::BIND | MountFlags::RDONLY;
                 mount_remount("/", flags, "").or_fault("cannot make read-only", "the root")?;
@@ -113,8 +116,8 @@ fn name_and_network(hostname: Option<&str>) -> Result<(), Fault> {
     loopback::bring_up()
 }
 
-fn start_process(config: &Config, stamps: &mut Stamps) -> Result<Started, NotStarted> {
-    let Config { role, process, .. } = config;
+fn start_process(config: &Config, stamps: &mut Stamps) -> Result<Option<Started>, NotStarted> {
+    let Config { role, process: Some(process), .. } = config else { return Ok(None) };
     let hostname = match role {
         Role::Machine(machine) => Some(machine.hostname.as_str()),
         Role::EmulatedHost(_) => None,
@@ -124,7 +127,7 @@ fn start_process(config: &Config, stamps: &mut Stamps) -> Result<Started, NotSta
     // waits before this line.
     let started = prepared.start(stamps)?;
     stamps.write(Stamp::ProcessStarted);
-    Ok(started)
+    Ok(Some(started))
 }
 
 /// After the process has started: nobody waits for this.

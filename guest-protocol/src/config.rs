@@ -15,7 +15,8 @@ pub struct Config {
     pub role: Role,
     /// Random bytes from the host, credited to the guest's entropy pool.
     pub seed: [u8; 32],
-    pub process: Process,
+    /// `None` in a machine that only serves what the host asks of it (see [`crate::Hello`]).
+    pub process: Option<Process>,
 }
 
 /// What kind of machine guest-init brings up.
@@ -30,10 +31,47 @@ pub enum Role {
 pub struct Machine {
     pub hostname: String,
     pub rootfs: RootfsDevice,
+    pub upper: Upper,
     /// Mount the merged root read-only (`--read-only`).
     pub read_only: bool,
-    /// Limit of the tmpfs upper in bytes; 0 leaves the kernel's default (half of memory).
-    pub upper_limit: u64,
+    pub init: Init,
+    /// Size of /dev/shm in bytes.
+    pub shm_size: Option<u64>,
+    pub tmpfs: Vec<Tmpfs>,
+    /// Names with dots, as sysctl(8) takes them, and values.
+    pub sysctls: Vec<(String, String)>,
+    /// At most this many processes and threads beside the kernel's and guest-init's.
+    pub pids_limit: Option<u64>,
+}
+
+/// What the writable layer is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Upper {
+    /// A tmpfs; its limit in bytes, 0 for the kernel's default (half of memory).
+    Memory { limit: u64 },
+    /// The ext4 on the virtio-blk device whose serial number is [`UPPER_DISK`].
+    Disk,
+}
+
+/// The serial number of the disk that carries the writable layer.
+pub const UPPER_DISK: &str = "upper";
+
+/// Who is the machine's init.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Init {
+    /// guest-init, with the process in a PID namespace of its own.
+    #[default]
+    None,
+    /// The process itself, as the whole system's PID 1.
+    Image,
+}
+
+/// A tmpfs to be mounted over the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tmpfs {
+    pub path: String,
+    /// Mount options as `--tmpfs PATH:OPTIONS` gives them, such as `size=64m,mode=1770,noexec`.
+    pub options: String,
 }
 
 /// The device that carries the image's EROFS.
@@ -65,7 +103,7 @@ pub struct Share {
 
 /// The process to run, as the image's configuration and the command line gave it. Strings are
 /// bytes: neither arguments nor environment need be UTF-8.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     pub args: Vec<Vec<u8>>,
     /// `NAME=value` entries.
@@ -79,6 +117,22 @@ pub struct Process {
     pub terminal: Option<WindowSize>,
     /// Whether standard input is forwarded; else it is /dev/null.
     pub stdin: bool,
+    /// Groups beside those of the user, by name or number.
+    pub groups: Vec<String>,
+    pub limits: Vec<Limit>,
+    /// Capabilities that are taken away, each as the bit of its number.
+    pub dropped_capabilities: u64,
+    pub oom_score_adj: Option<i16>,
+}
+
+/// A resource limit of setrlimit(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// RLIMIT_…, as Linux numbers it on x86-64.
+    pub resource: u8,
+    /// `None` is no limit.
+    pub soft: Option<u64>,
+    pub hard: Option<u64>,
 }
 
 /// A terminal's size in characters.

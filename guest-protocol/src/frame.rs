@@ -8,6 +8,10 @@ use serde::de::DeserializeOwned;
 /// The largest frame that is accepted, in bytes. The other side's word is not trusted further.
 pub const MAX_FRAME: usize = 64 * 1024;
 
+/// The largest frame that guest-init accepts from the host where one may be longer than
+/// [`MAX_FRAME`]: a process with its arguments and environment.
+pub const MAX_REQUEST: usize = 4 << 20;
+
 /// Why a frame could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

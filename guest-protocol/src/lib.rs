@@ -15,12 +15,15 @@
 //! The first frame on every connection is a [`Hello`] that says which stream it is.
 
 pub mod config;
+pub mod files;
 pub mod frame;
 pub mod message;
 pub mod port;
+pub mod statistics;
 
 pub use config::{
-    CONFIG_PATH, Config, EmulatedHost, MODULES_DIR, Machine, Process, Role, RootfsDevice, Share, WindowSize,
+    CONFIG_PATH, Config, EmulatedHost, Init, Limit, MODULES_DIR, Machine, Process, Role, RootfsDevice, Share,
+    Tmpfs, UPPER_DISK, Upper, WindowSize,
 };
 pub use message::{ExitStatus, GuestMessage, Hello, HostMessage, StartFailure, Stream};
 

@@ -11,6 +11,24 @@ pub enum Hello {
     Control,
     /// After this frame the connection carries one stream's raw bytes, until its end is shut down.
     Stream(Stream),
+    /// Starts one more process. A frame with its [`crate::Process`] follows (at most
+    /// [`crate::frame::MAX_REQUEST`]); then the connection carries [`HostMessage`]s and
+    /// [`GuestMessage`]s about that process. `token` is any number that no other exec of the machine
+    /// has; the host connects the process's streams with it, and the process starts when all are there.
+    Exec { token: u64 },
+    /// As [`Hello::Stream`], of the process that [`Hello::Exec`] with this `token` starts.
+    ExecStream { token: u64, stream: Stream },
+    /// Asks for files: see [`crate::files`].
+    Files,
+    /// Freezes all processes of the machine but guest-init. Answered by a `Result<(), String>` frame
+    /// when they stand still.
+    Freeze,
+    /// Lets them go on; answered likewise.
+    Thaw,
+    /// Answered by one `Result<Statistics, String>` frame (see [`crate::statistics`]).
+    Statistics,
+    /// Answered by one `Result<Vec<ProcessRow>, String>` frame.
+    Processes,
 }
 
 /// A raw byte stream between the host and the guest.

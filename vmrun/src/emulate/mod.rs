@@ -55,7 +55,7 @@ pub fn run(home: &Home, options: &EmulateOptions) -> Result<u8> {
     let config = Config {
         role: Role::EmulatedHost(EmulatedHost { root_tag: ROOT_TAG.into(), shares: vec![share] }),
         seed,
-        process: process(options, &shared, terminal)?,
+        process: Some(process(options, &shared, terminal)?),
     };
     let initramfs = bootfs::initramfs(&kernel, &config)?;
     let (qemu, sockets) = Qemu::start(&qemu::Machine {
@@ -87,5 +87,6 @@ fn process(options: &EmulateOptions, shared: &std::path::Path, terminal: bool) -
         user: String::new(),
         terminal: terminal.then(window_size),
         stdin: true,
+        ..Process::default()
     })
 }

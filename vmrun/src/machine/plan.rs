@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use guest_protocol::{CONFIG_PATH, Config, Machine, Process, Role, RootfsDevice, frame};
+use guest_protocol::{CONFIG_PATH, Config, Init, Machine, Process, Role, RootfsDevice, Upper, frame};
 use kernels::{Feature, Kernel, Signatures, cpio};
 use rootfs_builder::store::Image;
 use vmm::{Firmware, InitramfsPart, MachineSpec, VsockSpec};
@@ -73,10 +73,15 @@ pub fn plan(
             hostname: run.hostname.clone().unwrap_or_else(|| id.as_str().to_owned()),
             rootfs: rootfs.device,
             read_only: run.read_only,
-            upper_limit: 0,
+            upper: Upper::Memory { limit: 0 },
+            init: Init::None,
+            shm_size: None,
+            tmpfs: Vec::new(),
+            sysctls: Vec::new(),
+            pids_limit: None,
         }),
         seed,
-        process,
+        process: Some(process),
     };
     let boot = Boot {
         firmware,

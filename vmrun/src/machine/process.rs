@@ -20,6 +20,7 @@ pub fn process(run: &RunArguments, image: &ImageConfig, terminal: Option<WindowS
         user: run.user.as_ref().unwrap_or(&image.user).clone(),
         terminal,
         stdin: run.interactive,
+        ..Process::default()
     })
 }
 
