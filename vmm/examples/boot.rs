@@ -97,5 +97,11 @@ fn whole(path: String) -> Result<DiskPart, Box<dyn Error>> {
 }
 
 fn disk(path: String, writable: bool) -> Result<BlockSpec, Box<dyn Error>> {
-    Ok(BlockSpec { id: "example".to_owned(), parts: vec![whole(path)?], writable, private: false })
+    Ok(BlockSpec {
+        id: "example".to_owned(),
+        parts: vec![whole(path)?],
+        writable,
+        flush: true,
+        private: false,
+    })
 }

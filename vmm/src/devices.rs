@@ -64,7 +64,8 @@ impl Devices {
             } else {
                 let disk = match parts.pop() {
                     // The spec has been checked: a writable disk has no other parts.
-                    Some(part) if one.writable => Disk::writable(part),
+                    Some(part) if one.writable && one.flush => Disk::writable(part),
+                    Some(part) if one.writable => Disk::writable(part).map(Disk::ignoring_flushes),
                     last => Disk::read_only(parts.into_iter().chain(last).collect()),
                 };
                 disk.map_err(|source| Error::Disk { path: first(&one.parts), source })?

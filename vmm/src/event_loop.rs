@@ -1,4 +1,4 @@
-//! The thread that serves the devices: it waits for the guest's notifications and for the devices' own descriptors.
+//! What a thread that serves devices does: it waits for the guest's notifications and for the devices' own descriptors.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -66,8 +66,8 @@ impl Source {
 }
 
 impl EventLoop {
-    /// A loop over the devices behind `transports` that ends when `quit` becomes readable.
-    pub fn new(transports: &[MmioTransport], quit: EventFd) -> io::Result<Self> {
+    /// A loop over the devices behind `transports` that ends when `quit` becomes readable. It is this loop's alone.
+    pub fn new(transports: &[&MmioTransport], quit: EventFd) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         let watch = |fd, source: Source| {
             epoll.ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, source.pack()))
@@ -87,6 +87,12 @@ impl EventLoop {
             });
         }
         Ok(Self { epoll, devices, quit })
+    }
+
+    /// How many it serves.
+    #[cfg(test)]
+    pub fn devices(&self) -> usize {
+        self.devices.len()
     }
 
     /// Serves until it is told to quit.

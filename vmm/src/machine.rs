@@ -94,9 +94,9 @@ impl Machine {
         let irq = eventfd()?;
         self.vm.register_irqfd(&irq, layout::SERIAL_GSI).map_err(kvm_error("connect the serial port"))?;
         connect(&self.vm, &self.devices.transports)?;
-        let (quit, wake) = (eventfd()?, eventfd()?);
-        let event_loop = EventLoop::new(&self.devices.transports, clone(&quit)?)
-            .map_err(|source| Error::Host { doing: "setting up the devices' event loop", source })?;
+        let wake = eventfd()?;
+        let servants = servants(&self.devices.transports)?;
+        let quit = servants.iter().map(|servant| clone(&servant.quit)).collect::<Result<Vec<_>, _>>()?;
         let pmem = self.devices.pmem.iter().map(|(start, mapping)| *start..*start + mapping.size()).collect();
         self.devices.troubles.listen(observer.clone());
         let bus = Bus::new(SerialPort::new(irq, observer.clone()), observer, self.devices.transports, pmem);
@@ -104,10 +104,14 @@ impl Machine {
 
         kick::install()
             .map_err(|error| Error::Host { doing: "installing a signal handler", source: error.into() })?;
+        survive_file_limits();
         let filters = Arc::new(Filters::prepare()?);
         let jail_gaps = jail::lock_process()?;
-        let start = Arc::new(Barrier::new(self.vcpus.len() + 2));
-        let device_thread = spawn_devices(event_loop, &shared, &filters, &start)?;
+        let start = Arc::new(Barrier::new(self.vcpus.len() + servants.len() + 1));
+        let device_threads = servants
+            .into_iter()
+            .map(|servant| spawn_servant(servant, &shared, &filters, &start))
+            .collect::<Result<Vec<_>, _>>()?;
         let vcpu_threads = self
             .vcpus
             .into_iter()
@@ -121,10 +125,10 @@ impl Machine {
         // Does not change the outcome when the guest has come to an end by itself.
         shared.end(wait(&stop, &wake).map(|()| End::Stopped));
         vcpu_threads.iter().for_each(kick::kick);
-        // A full counter wakes the event loop as well.
-        let _ = quit.write(1);
+        // A full counter wakes an event loop as well.
+        quit.iter().for_each(|quit| drop(quit.write(1)));
         // Threads that panicked have said so through `shared`.
-        vcpu_threads.into_iter().chain([device_thread]).for_each(|thread| drop(thread.join()));
+        vcpu_threads.into_iter().chain(device_threads).for_each(|thread| drop(thread.join()));
         let shared = Arc::into_inner(shared).ok_or(Error::Panic)?;
         let (bus, outcome) = shared.into_parts();
         let end = outcome.unwrap_or(Ok(End::Stopped))?;
@@ -178,16 +182,39 @@ fn connect(vm: &VmFd, transports: &[MmioTransport]) -> Result<(), Error> {
     Ok(())
 }
 
-fn spawn_devices(
+/// A thread that serves devices, before it starts.
+struct Servant {
+    kind: ThreadKind,
     event_loop: EventLoop,
+    quit: EventFd,
+}
+
+/// One for all devices but those that wait for a disk, which have one each: what takes long on a disk, as flushing does,
+/// never keeps the guest from talking.
+fn servants(transports: &[MmioTransport]) -> Result<Vec<Servant>, Error> {
+    let (disks, others): (Vec<_>, Vec<_>) = transports.iter().partition(|one| one.waits_for_disk());
+    let disks = disks.into_iter().map(|disk| (ThreadKind::Disk, vec![disk]));
+    let servant = |(kind, transports): (ThreadKind, Vec<&MmioTransport>)| {
+        let quit = eventfd()?;
+        let event_loop = EventLoop::new(&transports, clone(&quit)?)
+            .map_err(|source| Error::Host { doing: "setting up the devices' event loop", source })?;
+        Ok(Servant { kind, event_loop, quit })
+    };
+    [(ThreadKind::Devices, others)].into_iter().chain(disks).map(servant).collect()
+}
+
+fn spawn_servant(
+    servant: Servant,
     shared: &Arc<Shared>,
     filters: &Arc<Filters>,
     start: &Arc<Barrier>,
 ) -> Result<JoinHandle<()>, Error> {
     let (shared, filters, start) = (shared.clone(), filters.clone(), start.clone());
-    spawn("devices".to_owned(), move || {
+    let Servant { kind, event_loop, quit: _ } = servant;
+    let name = if kind == ThreadKind::Disk { "disk" } else { "devices" };
+    spawn(name.to_owned(), move || {
         let _panics = shared.end_on_panic();
-        if let Err(error) = filters.apply(ThreadKind::Devices) {
+        if let Err(error) = filters.apply(kind) {
             shared.end(Err(error.into()));
         }
         start.wait();
@@ -214,6 +241,12 @@ fn spawn_vcpu(
         start.wait();
         vcpu.run(&shared);
     })
+}
+
+/// A limit on the size of files is then an error of the write that meets it, as a full disk is, and not the end.
+fn survive_file_limits() {
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// Threads of the monitor need little stack.
@@ -252,4 +285,31 @@ fn clone(event: &EventFd) -> Result<EventFd, Error> {
 
 fn kvm_error(doing: &'static str) -> impl Fn(kvm_ioctls::Error) -> Error {
     move |source| Error::Kvm { doing, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::virtio::VirtioDevice;
+    use crate::virtio::block::BlockDevice;
+    use crate::virtio::block::disk::{Disk, Part, temporary_file};
+    use crate::virtio::rng::Rng;
+
+    #[test]
+    fn each_disk_that_is_written_to_has_a_thread_and_the_others_share_one() {
+        let part = || Part { file: temporary_file(), length: 4096 };
+        let read = Disk::read_only(vec![part()]).unwrap();
+        let written = || Disk::writable(part()).unwrap();
+        let block =
+            |disk| Arc::new(Mutex::new(BlockDevice::new(disk, "disk"))) as Arc<Mutex<dyn VirtioDevice>>;
+        let devices = [block(read), block(written()), Arc::new(Mutex::new(Rng::default())), block(written())];
+        let memory = Arc::new(memory::allocate(2 << 20).unwrap());
+        let transport = |device| MmioTransport::new(device, memory.clone()).unwrap();
+        let servants = servants(&devices.map(transport)).unwrap();
+        let shapes = servants.iter().map(|servant| (servant.kind, servant.event_loop.devices()));
+        let expected = [(ThreadKind::Devices, 2), (ThreadKind::Disk, 1), (ThreadKind::Disk, 1)];
+        assert_eq!(shapes.collect::<Vec<_>>(), expected);
+    }
 }

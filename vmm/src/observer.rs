@@ -28,6 +28,9 @@ pub enum Trouble {
         disk: String,
         cause: String,
     },
+    /// A disk could not take what the guest wrote, and the guest was told so. It can write again once the cause is
+    /// gone, such as a full file system.
+    DiskWrite { disk: String, cause: String },
 }
 
 /// The way from the devices, which are built first, to the observer, who comes when the machine runs.

@@ -79,6 +79,9 @@ pub struct BlockSpec {
     pub id: String,
     pub parts: Vec<DiskPart>,
     pub writable: bool,
+    /// Whether a flush of the guest makes what it wrote outlast a crash of the host. Without, flushes are answered and
+    /// nothing is done: for the proof that they matter.
+    pub flush: bool,
     /// As [`PmemSpec::private`]; for a disk that is only read.
     pub private: bool,
 }
@@ -210,7 +213,8 @@ mod tests {
         assert_eq!(with(|spec| spec.pmem = vec![disk(&[0])]), Err(Error::EmptyDisk));
         assert_eq!(with(|spec| spec.pmem = vec![disk(&[1 << 63, 1 << 63])]), Err(Error::DiskTooLarge));
         let parts = disk(&[4096, 4096]).parts;
-        let block = |parts, private| BlockSpec { id: String::new(), parts, writable: true, private };
+        let block =
+            |parts, private| BlockSpec { id: String::new(), parts, writable: true, flush: true, private };
         assert_eq!(with(|spec| spec.blocks = vec![block(parts, false)]), Err(Error::WritableParts(2)));
         let part = disk(&[4096]).parts;
         assert_eq!(with(|spec| spec.blocks = vec![block(part, true)]), Err(Error::WritableCopy));

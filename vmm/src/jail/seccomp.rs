@@ -18,6 +18,8 @@ pub enum ThreadKind {
     Vcpu,
     /// Serves the devices.
     Devices,
+    /// Serves one disk that is written to.
+    Disk,
     /// Waits for the end, then tells of it.
     Main,
 }
@@ -61,15 +63,7 @@ const DEVICES: &[i64] = &[
     libc::SYS_epoll_wait,
     libc::SYS_epoll_pwait,
     libc::SYS_readv,
-    libc::SYS_pread64,
-    libc::SYS_pwrite64,
     libc::SYS_preadv,
-    libc::SYS_preadv2,
-    libc::SYS_pwritev,
-    libc::SYS_pwritev2,
-    libc::SYS_fdatasync,
-    libc::SYS_fsync,
-    libc::SYS_fallocate,
     libc::SYS_accept4,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
@@ -77,6 +71,20 @@ const DEVICES: &[i64] = &[
     libc::SYS_sendmsg,
     libc::SYS_shutdown,
     libc::SYS_getrandom,
+];
+
+/// What a disk's thread does, on the one file that it has.
+const DISK: &[i64] = &[
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_preadv,
+    libc::SYS_pwritev,
+    libc::SYS_pwrite64,
+    libc::SYS_fdatasync,
+    libc::SYS_fallocate,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
 ];
 
 const MAIN: &[i64] = &[
@@ -101,6 +109,7 @@ const FIONBIO: u64 = 0x5421;
 pub struct Filters {
     vcpu: BpfProgram,
     devices: BpfProgram,
+    disk: BpfProgram,
     main: BpfProgram,
 }
 
@@ -111,6 +120,7 @@ impl Filters {
         Ok(Self {
             vcpu: compile(VCPU, &[KVM_RUN, KVM_GET_REGS])?,
             devices: compile(DEVICES, &[FIONBIO])?,
+            disk: compile(DISK, &[])?,
             main: compile(MAIN, &[])?,
         })
     }
@@ -120,6 +130,7 @@ impl Filters {
         let program = match kind {
             ThreadKind::Vcpu => &self.vcpu,
             ThreadKind::Devices => &self.devices,
+            ThreadKind::Disk => &self.disk,
             ThreadKind::Main => &self.main,
         };
         apply_filter(program).map_err(Error::Seccomp)

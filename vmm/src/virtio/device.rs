@@ -83,6 +83,12 @@ pub trait VirtioDevice: Send {
     /// [`event_fd`](Self::event_fd) is readable.
     fn events_ready(&mut self) {}
 
+    /// Whether serving this device may mean to wait for a disk, for which the others must not wait as well: it is then
+    /// served on a thread of its own.
+    fn waits_for_disk(&self) -> bool {
+        false
+    }
+
     /// The guest has ended: serves what it left in the queues. True while something of it is still on its way out of
     /// the monitor; the event loop then goes on and asks again. (A guest that powers off does not wait for the bytes
     /// that it has just sent to be read.)

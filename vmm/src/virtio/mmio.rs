@@ -97,6 +97,11 @@ impl MmioTransport {
         lock(&self.device).event_fd()
     }
 
+    /// See [`VirtioDevice::waits_for_disk`].
+    pub fn waits_for_disk(&self) -> bool {
+        lock(&self.device).waits_for_disk()
+    }
+
     pub fn registers(&self) -> &Registers {
         &self.registers
     }

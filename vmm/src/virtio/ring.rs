@@ -33,11 +33,24 @@ impl Ring {
     /// Answers every available chain with `serve`, which returns how many bytes it wrote to it.
     ///
     /// Takes a bounded turn: a driver that keeps refilling the ring is continued at the next event.
-    pub fn serve_all(&mut self, memory: &GuestRam, mut serve: impl FnMut(&Chain) -> u32) {
+    pub fn serve_all(&mut self, memory: &GuestRam, serve: impl FnMut(&Chain) -> u32) {
+        self.serve_all_with_pauses(memory, |_| false, serve);
+    }
+
+    /// Does the same; before a chain that `takes_long`, the driver hears of those that were answered.
+    pub fn serve_all_with_pauses(
+        &mut self,
+        memory: &GuestRam,
+        takes_long: impl Fn(&Chain) -> bool,
+        mut serve: impl FnMut(&Chain) -> u32,
+    ) {
         let (mut chains, mut bytes) = (0, 0);
         self.suppress_kicks(memory);
         loop {
             if let Some(chain) = self.pop(memory) {
+                if self.unannounced && takes_long(&chain) {
+                    self.notify_driver(memory);
+                }
                 let written = serve(&chain);
                 self.complete(memory, chain.head, written);
                 bytes += chain.len();

@@ -46,9 +46,10 @@ impl AttachedRootfs {
         let (parts, private) = (disk.parts.iter().map(part).collect(), self.private);
         match self.device {
             RootfsDevice::Pmem => (vec![PmemSpec { parts, private }], Vec::new()),
-            RootfsDevice::Block => {
-                (Vec::new(), vec![BlockSpec { id: "rootfs".into(), parts, writable: false, private }])
-            }
+            RootfsDevice::Block => (
+                Vec::new(),
+                vec![BlockSpec { id: "rootfs".into(), parts, writable: false, flush: true, private }],
+            ),
         }
     }
 }

@@ -278,6 +278,9 @@ impl Attending {
                 Trouble::DiskRead { disk, cause } => {
                     format!("vmrun: reading the machine's disk {disk} failed: {cause}")
                 }
+                Trouble::DiskWrite { disk, cause } => {
+                    format!("vmrun: writing to the machine's disk {disk} failed: {cause}")
+                }
             });
         }
     }

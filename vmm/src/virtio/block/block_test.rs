@@ -86,7 +86,7 @@ fn configuration() {
     let (writable, _) = writable();
     assert_eq!(writable.device.features() & 1 << VIRTIO_BLK_F_RO, 0);
     writable.device.read_config(0, &mut config);
-    assert_eq!(config[36..40], MAX_ERASED_SECTORS.to_le_bytes());
+    assert_eq!(config[36..40], MAX_DISCARDED_SECTORS.to_le_bytes());
 }
 
 #[test]
@@ -175,7 +175,8 @@ fn erased_ranges_read_as_zeroes() {
         expected.resize(16384, 7);
         assert_eq!(machine.read(0, 16384), (OK, expected));
         assert_eq!(machine.erase(kind, 0, 0, flags), OK);
-        assert_eq!(machine.erase(kind, 0, MAX_ERASED_SECTORS + 1, flags), IO_ERROR);
+        let most = if kind == VIRTIO_BLK_T_DISCARD { MAX_DISCARDED_SECTORS } else { MAX_ZEROED_SECTORS };
+        assert_eq!(machine.erase(kind, 0, most + 1, flags), IO_ERROR);
         assert_eq!(machine.erase(kind, 0, 8, 2), UNSUPPORTED);
     }
     let (mut machine, _) = writable();
@@ -230,17 +231,80 @@ fn a_private_disk_reads_the_same_from_memory() {
     assert_eq!(memory.write(0, &[0; 512]), IO_ERROR);
 }
 
+#[derive(Default)]
+struct Seen(std::sync::Mutex<Vec<Trouble>>);
+
+impl crate::Observer for Seen {
+    fn stamp(&self, _byte: u8) {}
+
+    fn serial(&self, _bytes: &[u8]) {}
+
+    fn trouble(&self, trouble: Trouble) {
+        self.0.lock().unwrap().push(trouble);
+    }
+}
+
+/// Every write to it finds the disk full; and it cannot be flushed.
+fn full() -> Disk {
+    let file = File::options().read(true).write(true).open("/dev/full").unwrap();
+    Disk::writable(Part { file, length: 1 << 20 }).unwrap()
+}
+
+#[test]
+fn a_full_disk_is_an_error_told_once_and_the_device_goes_on() {
+    let mut machine = Machine::new(full());
+    let (seen, troubles) = (Arc::new(Seen::default()), Arc::new(Troubles::default()));
+    troubles.listen(seen.clone());
+    machine.device.troubles = Some(troubles);
+    for _ in 0..3 {
+        assert_eq!(machine.write(0, &[7; 4096]), IO_ERROR);
+    }
+    assert_eq!(machine.erase(VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 0), IO_ERROR);
+    assert_eq!(machine.read(0, 512), (OK, vec![0; 512]));
+    let told = seen.0.lock().unwrap();
+    let [Trouble::DiskWrite { disk, cause }] = &told[..] else { panic!("{told:?}") };
+    assert!(disk == "a-disk-of-which-the-" && cause.contains("No space left"), "{told:?}");
+}
+
+#[test]
+fn flushes_can_be_ignored() {
+    assert_eq!(Machine::new(full()).request(VIRTIO_BLK_T_FLUSH, 0, &[], &[]).0, IO_ERROR);
+    let ignoring = Machine::new(full().ignoring_flushes());
+    assert_ne!(ignoring.device.features() & 1 << VIRTIO_BLK_F_FLUSH, 0);
+    let mut machine = ignoring;
+    assert_eq!(machine.request(VIRTIO_BLK_T_FLUSH, 0, &[], &[]).0, OK);
+}
+
+#[test]
+fn only_a_disk_that_is_written_to_needs_a_thread() {
+    assert!(writable().0.device.waits_for_disk());
+    assert!(!Machine::new(Disk::read_only(vec![part(8192, b"")]).unwrap()).device.waits_for_disk());
+}
+
+#[test]
+fn a_driver_hears_of_what_is_done_before_a_flush() {
+    let (mut machine, _) = writable();
+    machine.device.reset();
+    // A driver that hears of everything at once.
+    let features = machine.device.features() & !(1 << virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX);
+    machine.driver.activate_with(&mut machine.device, features);
+    let Machine { device, driver } = &mut machine;
+    let mut request = |kind: u32| {
+        let header = [kind.to_le_bytes(), [0; 4], [0; 4], [0; 4]].concat();
+        let chain =
+            [driver.readable(&header), driver.writable(if kind == VIRTIO_BLK_T_IN { 513 } else { 1 })];
+        driver.queues[0].add(&chain);
+    };
+    request(VIRTIO_BLK_T_IN);
+    request(VIRTIO_BLK_T_IN);
+    request(VIRTIO_BLK_T_FLUSH);
+    device.queue_notified(0);
+    assert_eq!(driver.interrupt.irqfd().read().unwrap(), 2, "one interrupt for the reads, one for the flush");
+    assert_eq!((0..3).filter_map(|_| driver.queues[0].take_used()).count(), 3);
+}
+
 #[test]
 fn a_file_that_becomes_shorter_is_an_error_and_told_once() {
-    #[derive(Default)]
-    struct Seen(std::sync::Mutex<Vec<Trouble>>);
-    impl crate::Observer for Seen {
-        fn stamp(&self, _byte: u8) {}
-        fn serial(&self, _bytes: &[u8]) {}
-        fn trouble(&self, trouble: Trouble) {
-            self.0.lock().unwrap().push(trouble);
-        }
-    }
     let parts = [part(8192, &[1; 5000]), part(4096, &[2; 4096])];
     let file = parts[0].file.try_clone().unwrap();
     let mut machine = Machine::new(Disk::read_only(parts.into()).unwrap());

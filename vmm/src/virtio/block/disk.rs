@@ -1,9 +1,10 @@
 //! What a block device reads and writes: files laid end to end.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
+use super::erase;
 use crate::virtio::chain::Buffers;
 use crate::virtio::pmem::mapping::PrivateCopy;
 use crate::virtio::transfer;
@@ -24,6 +25,10 @@ pub enum Error {
     TooLong,
     #[error("a writable disk has one part, not {0}")]
     WritableParts(usize),
+    #[error("another machine's monitor has it; stop that machine first")]
+    Held,
+    #[error("cannot lock it against other monitors")]
+    Lock(#[source] io::Error),
     #[error("cannot read the size of disk part {part}")]
     Size { part: usize, source: io::Error },
 }
@@ -41,6 +46,7 @@ pub struct Disk {
     content: Content,
     length: u64,
     writable: bool,
+    flushes: bool,
 }
 
 #[derive(Debug)]
@@ -64,14 +70,24 @@ impl Disk {
         Self::new(parts, false)
     }
 
-    /// A disk on one file, which grows to `length` as it is written.
+    /// A disk on one file, which grows to `length` as it is written. The file is locked for as long as the disk lives:
+    /// a file system that two guests write to is lost.
     pub fn writable(part: Part) -> Result<Self, Error> {
+        part.file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => Error::Held,
+            TryLockError::Error(error) => Error::Lock(error),
+        })?;
         Self::new(vec![part], true)
+    }
+
+    /// The same disk, but what was flushed may be lost when the host crashes.
+    pub fn ignoring_flushes(self) -> Self {
+        Self { flushes: false, ..self }
     }
 
     /// A disk that is only ever read, from memory.
     pub fn in_memory(copy: PrivateCopy) -> Self {
-        Self { length: copy.length(), content: Content::Memory(copy), writable: false }
+        Self { length: copy.length(), content: Content::Memory(copy), writable: false, flushes: false }
     }
 
     fn new(parts: Vec<Part>, writable: bool) -> Result<Self, Error> {
@@ -85,7 +101,7 @@ impl Disk {
             Ok(placed)
         };
         let parts = parts.into_iter().enumerate().map(place).collect::<Result<_, Error>>()?;
-        Ok(Self { content: Content::Files(parts), length, writable })
+        Ok(Self { content: Content::Files(parts), length, writable, flushes: true })
     }
 
     /// Bytes.
@@ -132,30 +148,18 @@ impl Disk {
 
     /// Makes what was written so far outlast a crash of the host.
     pub fn flush(&self) -> io::Result<()> {
-        self.written()?.sync_data()
+        let file = self.written()?;
+        if self.flushes { file.sync_data() } else { Ok(()) }
     }
 
-    /// Makes `length` bytes read as zeroes and lets go of their space.
+    /// Lets go of the space of `length` bytes where the file system can.
     pub fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
-        self.allocate(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, offset, length)
+        erase::discard(self.written()?, offset, length)
     }
 
-    /// Makes `length` bytes read as zeroes; keeps their space where the file system can.
-    pub fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
-        match self.allocate(libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE, offset, length) {
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => self.discard(offset, length),
-            done => done,
-        }
-    }
-
-    fn allocate(&self, mode: i32, offset: u64, length: u64) -> io::Result<()> {
-        if length == 0 {
-            return Ok(());
-        }
-        // SAFETY: takes no pointers. Offset and length are inside of a disk, whose length fits an i64.
-        let done =
-            unsafe { libc::fallocate64(self.written()?.as_raw_fd(), mode, offset as i64, length as i64) };
-        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    /// Makes `length` bytes read as zeroes; keeps their space where the file system can, unless `unmap`.
+    pub fn zero(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
+        erase::zero(self.written()?, offset, length, unmap)
     }
 
     fn written(&self) -> io::Result<&File> {

@@ -1,10 +1,13 @@
 //! The block device (virtio 1.2, section 5.2), read-only over the parts of an image or writable over one file.
 //!
-//! Requests are carried out one after another on the event loop, straight between the files and guest memory.
+//! Requests are carried out one after another, straight between the files and guest memory: a disk that is only read on
+//! the thread of all devices, one that is written to on its own, where nobody waits for its flushes.
 
 pub mod disk;
+mod erase;
 mod request;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,7 +15,7 @@ use virtio_bindings::virtio_blk::*;
 use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 
 use self::disk::{Disk, SECTOR};
-use self::request::{ID_LENGTH, MAX_ERASED_SECTORS};
+use self::request::{ID_LENGTH, MAX_DISCARDED_SECTORS, MAX_ZEROED_SECTORS};
 use super::device::{Activation, Error, VirtioDevice};
 use super::ring::Ring;
 use super::{COMMON_FEATURES, GuestRam, read_config_bytes};
@@ -35,7 +38,8 @@ pub struct BlockDevice {
     flush_negotiated: bool,
     active: Option<(Arc<GuestRam>, Ring)>,
     troubles: Option<Arc<Troubles>>,
-    has_told: AtomicBool,
+    has_told_read: AtomicBool,
+    has_told_write: AtomicBool,
 }
 
 impl BlockDevice {
@@ -51,21 +55,32 @@ impl BlockDevice {
             flush_negotiated: false,
             active: None,
             troubles: None,
-            has_told: false.into(),
+            has_told_read: false.into(),
+            has_told_write: false.into(),
         }
     }
 
-    /// Lets the host hear of a read that failed.
+    /// Lets the host hear of reads and writes that failed.
     pub fn telling(self, troubles: Arc<Troubles>) -> Self {
         Self { troubles: Some(troubles), ..self }
     }
 
-    fn read_failed(&self, error: &std::io::Error) {
+    fn read_failed(&self, error: &io::Error) {
+        self.tell(&self.has_told_read, |disk| Trouble::DiskRead { disk, cause: error.to_string() });
+    }
+
+    /// The result of what was to change the disk.
+    fn noting_failure(&self, done: io::Result<()>) -> io::Result<()> {
+        done.inspect_err(|error| {
+            self.tell(&self.has_told_write, |disk| Trouble::DiskWrite { disk, cause: error.to_string() });
+        })
+    }
+
+    fn tell(&self, has_told: &AtomicBool, trouble: impl FnOnce(String) -> Trouble) {
         let Some(troubles) = &self.troubles else { return };
-        if !self.has_told.swap(true, Ordering::Relaxed) {
+        if !has_told.swap(true, Ordering::Relaxed) {
             let name = self.id.split(|byte| *byte == 0).next().unwrap_or_default();
-            let disk = String::from_utf8_lossy(name).into_owned();
-            troubles.tell(Trouble::DiskRead { disk, cause: error.to_string() });
+            troubles.tell(trouble(String::from_utf8_lossy(name).into_owned()));
         }
     }
 
@@ -81,10 +96,10 @@ impl BlockDevice {
         put(26, &(1_u16 << PHYSICAL_BLOCK_EXPONENT).to_le_bytes());
         if self.disk.is_writable() {
             let erase_alignment = 1_u32 << PHYSICAL_BLOCK_EXPONENT;
-            put(36, &MAX_ERASED_SECTORS.to_le_bytes());
+            put(36, &MAX_DISCARDED_SECTORS.to_le_bytes());
             put(40, &1_u32.to_le_bytes());
             put(44, &erase_alignment.to_le_bytes());
-            put(48, &MAX_ERASED_SECTORS.to_le_bytes());
+            put(48, &MAX_ZEROED_SECTORS.to_le_bytes());
             put(52, &1_u32.to_le_bytes());
             put(56, &[1]);
         }
@@ -127,9 +142,13 @@ impl VirtioDevice for BlockDevice {
     fn queue_notified(&mut self, _index: usize) {
         // Taken out for the turn, because a request is answered by the whole device.
         if let Some((memory, mut ring)) = self.active.take() {
-            ring.serve_all(&memory, |chain| request::answer(self, chain));
+            ring.serve_all_with_pauses(&memory, request::takes_long, |chain| request::answer(self, chain));
             self.active = Some((memory, ring));
         }
+    }
+
+    fn waits_for_disk(&self) -> bool {
+        self.disk.is_writable()
     }
 
     fn reset(&mut self) {

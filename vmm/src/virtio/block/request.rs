@@ -6,8 +6,10 @@ use super::BlockDevice;
 use super::disk::{Disk, SECTOR};
 use crate::virtio::chain::{Buffers, Chain};
 
-/// The most sectors that one DISCARD or WRITE_ZEROES may name: 1 GiB.
-pub const MAX_ERASED_SECTORS: u32 = 2 << 20;
+/// The most sectors that one DISCARD may name: 1 GiB.
+pub const MAX_DISCARDED_SECTORS: u32 = 2 << 20;
+/// The most sectors that one WRITE_ZEROES may name: 32 MiB, as many as one write. They may have to be written.
+pub const MAX_ZEROED_SECTORS: u32 = 64 << 10;
 /// Bytes of the device's name in the answer to GET_ID.
 pub const ID_LENGTH: usize = VIRTIO_BLK_ID_BYTES as usize;
 
@@ -45,6 +47,13 @@ pub fn answer(device: &BlockDevice, chain: &Chain) -> u32 {
     written as u32 + 1
 }
 
+/// Whether answering may take as long as the host's disk does. Announced beforehand, what was answered before need not
+/// wait as well.
+pub fn takes_long(chain: &Chain) -> bool {
+    let kind = chain.readable.read_array().map(u32::from_le_bytes);
+    matches!(kind, Some(VIRTIO_BLK_T_FLUSH | VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES))
+}
+
 /// Bytes of `writable` that hold the answer.
 fn carry_out(device: &BlockDevice, readable: &Buffers, writable: &Buffers) -> Result<usize, Status> {
     let (header, data) = readable.split_at(HEADER).ok_or(Status::IoError)?;
@@ -60,24 +69,22 @@ fn carry_out(device: &BlockDevice, readable: &Buffers, writable: &Buffers) -> Re
         }
         VIRTIO_BLK_T_OUT => {
             let offset = checked_range(disk, sector, data.len() as u64)?;
-            disk.write(&data, offset)?;
-            if !device.flush_negotiated {
-                disk.flush()?;
-            }
+            let flushed = || if device.flush_negotiated { Ok(()) } else { disk.flush() };
+            device.noting_failure(disk.write(&data, offset).and_then(|()| flushed()))?;
         }
-        VIRTIO_BLK_T_FLUSH if disk.is_writable() => disk.flush()?,
+        VIRTIO_BLK_T_FLUSH if disk.is_writable() => device.noting_failure(disk.flush())?,
         VIRTIO_BLK_T_GET_ID => {
             let (id, _) = writable.split_at(ID_LENGTH).ok_or(Status::IoError)?;
             return Ok(id.copy_from(&device.id));
         }
-        VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES if disk.is_writable() => erase(disk, kind, &data)?,
+        VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES if disk.is_writable() => erase(device, kind, &data)?,
         _ => return Err(Status::Unsupported),
     }
     Ok(0)
 }
 
 /// DISCARD and WRITE_ZEROES: we announce that one request has one range.
-fn erase(disk: &Disk, kind: u32, data: &Buffers) -> Result<(), Status> {
+fn erase(device: &BlockDevice, kind: u32, data: &Buffers) -> Result<(), Status> {
     if data.len() != ERASED_RANGE {
         return Err(Status::IoError);
     }
@@ -87,15 +94,17 @@ fn erase(disk: &Disk, kind: u32, data: &Buffers) -> Result<(), Status> {
     if flags & !VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP != 0 || kind == VIRTIO_BLK_T_DISCARD && unmap {
         return Err(Status::Unsupported);
     }
-    if sectors > MAX_ERASED_SECTORS {
+    let most = if kind == VIRTIO_BLK_T_DISCARD { MAX_DISCARDED_SECTORS } else { MAX_ZEROED_SECTORS };
+    if sectors > most {
         return Err(Status::IoError);
     }
     let length = u64::from(sectors) * SECTOR;
+    let disk = &device.disk;
     let offset = checked_range(disk, sector, length)?;
-    match kind == VIRTIO_BLK_T_DISCARD || unmap {
-        true => disk.discard(offset, length)?,
-        false => disk.zero(offset, length)?,
-    }
+    device.noting_failure(match kind == VIRTIO_BLK_T_DISCARD {
+        true => disk.discard(offset, length),
+        false => disk.zero(offset, length, unmap),
+    })?;
     Ok(())
 }
 
