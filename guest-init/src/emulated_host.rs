@@ -24,7 +24,8 @@ pub fn assemble(host: &EmulatedHost) -> Result<(), Fault> {
     overlay::make_bootfs_directory(LOWER)?;
     mount_on(&host.root_tag, LOWER, "9p", MountFlags::RDONLY, ROOT_OPTIONS)
         .or_fault("cannot mount the host's files from", &host.root_tag)?;
-    overlay::mount_over(LOWER, 0)
+    overlay::mount_memory(0)?;
+    overlay::merge(LOWER).map(drop)
 }
 
 /// Mounts the writable shares, and lets everyone use KVM.

@@ -37,6 +37,7 @@ mod stdio;
 mod switch_root;
 mod system_mounts;
 mod terminal;
+mod upper_disk;
 mod user;
 mod vsock;
 

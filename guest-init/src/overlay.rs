@@ -1,6 +1,7 @@
-//! The overlay that lets a read-only file system be written: an upper layer in memory.
+//! The overlay that lets a read-only file system be written: a writable layer above it.
 
-use rustix::fs::{Mode, mkdir};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, mkdir, open};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, unmount};
 
@@ -10,7 +11,16 @@ use crate::mounts::mount_on;
 /// Where the bootfs shows the merged root until it is switched to.
 pub const MERGED: &str = "/merged";
 
-const UPPER: &str = "/upper";
+/// Where the bootfs mounts the file system that the writable layer is on.
+pub const UPPER: &str = "/upper";
+
+/// The layers of a root, beside the overlay that shows them as one: what the machine has changed, and
+/// the image as it was. Descriptors of directories that can be walked from, and nothing else.
+pub struct Layers {
+    pub upper: OwnedFd,
+    #[allow(dead_code, reason = "for whoever compares the two")]
+    pub lower: OwnedFd,
+}
 
 /// What keeps an overlay from believing what is written in its layers: redirects and metacopies in an
 /// image's attributes would reach files that the image's owner did not put there. A kernel that does
@@ -18,22 +28,33 @@ const UPPER: &str = "/upper";
 /// the last one first.
 const PRECAUTIONS: [&str; 3] = [",redirect_dir=nofollow", ",metacopy=off", ",index=off"];
 
-/// Mounts `lower` with a fresh tmpfs above it on [`MERGED`]. `limit` is the tmpfs's size in bytes; 0
-/// leaves the kernel's default.
-///
-/// Both layers are then out of sight: the overlay alone holds them.
-pub fn mount_over(lower: &str, limit: u64) -> Result<(), Fault> {
+/// Mounts a fresh tmpfs for the writable layer on [`UPPER`]. `limit` is its size in bytes; 0 leaves the
+/// kernel's default.
+pub fn mount_memory(limit: u64) -> Result<(), Fault> {
     make_bootfs_directory(UPPER)?;
     mount_on("upper", UPPER, "tmpfs", MountFlags::empty(), &upper_options(limit))
-        .or_fault("cannot mount", "the writable layer")?;
+        .or_fault("cannot mount", "the writable layer")
+}
+
+/// Mounts `lower` with what is on [`UPPER`] above it on [`MERGED`]. The directories on a disk that has
+/// been used before are there; the kernel empties the one it works in.
+///
+/// Both layers are then out of sight: the overlay and what is returned alone hold them.
+pub fn merge(lower: &str) -> Result<Layers, Fault> {
     make_bootfs_directory("/upper/upper")?;
     make_bootfs_directory("/upper/work")?;
     make_bootfs_directory(MERGED)?;
     mount_merged(lower)?;
+    let layers = Layers { upper: directory("/upper/upper")?, lower: directory(lower)? };
     for layer in [lower, UPPER] {
         unmount(layer, UnmountFlags::DETACH).or_fault("cannot let go of", layer)?;
     }
-    Ok(())
+    Ok(layers)
+}
+
+fn directory(path: &str) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty()).or_fault("cannot open", path)
 }
 
 fn mount_merged(lower: &str) -> Result<(), Fault> {

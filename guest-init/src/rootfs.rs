@@ -9,18 +9,20 @@ use crate::device;
 use crate::fault::{Fault, OrFault};
 use crate::log;
 use crate::mounts::mount_on;
-use crate::overlay;
+use crate::overlay::{self, Layers};
+use crate::upper_disk;
 
 /// Where the bootfs keeps the image's own file system.
 const LOWER: &str = "/lower";
 
 /// Puts the merged root on [`overlay::MERGED`].
-pub fn assemble(machine: &Machine) -> Result<(), Fault> {
+pub fn assemble(machine: &Machine) -> Result<Layers, Fault> {
     mount_image(machine.rootfs)?;
     match machine.upper {
-        Upper::Memory { limit } => overlay::mount_over(LOWER, limit),
-        Upper::Disk => Err(Fault::new("a writable layer on disk cannot be mounted yet")),
+        Upper::Memory { limit } => overlay::mount_memory(limit)?,
+        Upper::Disk => upper_disk::mount(machine.rootfs)?,
     }
+    overlay::merge(LOWER)
 }
 
 fn mount_image(device: RootfsDevice) -> Result<(), Fault> {

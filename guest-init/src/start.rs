@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use guest_protocol::{CONFIG_PATH, Config, GuestMessage, MODULES_DIR, Role, Stamp, frame};
+use guest_protocol::{CONFIG_PATH, Config, GuestMessage, MODULES_DIR, Machine, Role, Stamp, Upper, frame};
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::system::{RebootCommand, reboot, sethostname};
 
 use crate::command::NotStarted;
 use crate::fault::{Fault, OrFault};
+use crate::overlay::Layers;
 use crate::process::Started;
 use crate::session::{Session, Transport};
 use crate::stamp::Stamps;
@@ -15,7 +16,7 @@ use crate::switch_root::Bootfs;
 use crate::vsock::Listener;
 use crate::{
     emulated_host, entropy, host_files, log, loopback, modules, mounts, overlay, ports, process, rootfs,
-    signals, switch_root, system_mounts,
+    signals, switch_root, system_mounts, upper_disk,
 };
 
 /// How long a host may take to come for the news that there is no machine for it.
@@ -38,7 +39,7 @@ fn live() -> Result<(), Fault> {
     modules::load_all(MODULES_DIR)?;
     stamps.write(Stamp::ModulesLoaded);
 
-    let bootfs = change_root(&config)?;
+    let (bootfs, layers) = change_root(&config)?;
     stamps.write(Stamp::RootfsReady);
 
     let transport = match config.role {
@@ -59,8 +60,10 @@ fn live() -> Result<(), Fault> {
         }
     };
     session.run();
-    if let Role::EmulatedHost(host) = &config.role {
-        emulated_host::unmount_shares(host);
+    match (&config.role, &layers) {
+        (Role::EmulatedHost(host), _) => emulated_host::unmount_shares(host),
+        (Role::Machine(Machine { upper: Upper::Disk, .. }), Some(layers)) => upper_disk::finish(layers),
+        _ => {}
     }
     Ok(())
 }
@@ -79,10 +82,10 @@ fn read_config() -> Result<Config, Fault> {
     frame::decode(&bytes).or_fault("cannot read the configuration", CONFIG_PATH)
 }
 
-fn change_root(config: &Config) -> Result<Bootfs, Fault> {
+fn change_root(config: &Config) -> Result<(Bootfs, Option<Layers>), Fault> {
     match &config.role {
         Role::Machine(machine) => {
-            rootfs::assemble(machine)?;
+            let layers = rootfs::assemble(machine)?;
             let files = host_files::write_files(&machine.hostname)?;
             let bootfs = switch_root::switch_to(overlay::MERGED)?;
             system_mounts::mount_all()?;
@@ -97,7 +100,7 @@ fn change_root(config: &Config) -> Result<Bootfs, Fault> {
                 let flags = MountFlags::BIND | MountFlags::RDONLY;
                 mount_remount("/", flags, "").or_fault("cannot make read-only", "the root")?;
             }
-            Ok(bootfs)
+            Ok((bootfs, Some(layers)))
         }
         Role::EmulatedHost(host) => {
             emulated_host::assemble(host)?;
@@ -105,7 +108,7 @@ fn change_root(config: &Config) -> Result<Bootfs, Fault> {
             system_mounts::mount_all()?;
             emulated_host::furnish(host)?;
             name_and_network(emulated_host::hostname().as_deref())?;
-            Ok(bootfs)
+            Ok((bootfs, None))
         }
     }
 }
