@@ -4,12 +4,13 @@ use std::ffi::CStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Dir, Mode, OFlags, open, openat};
 use rustix::io::Errno;
 use rustix::system::finit_module;
 
 use crate::fault::{Fault, OrFault};
-use crate::log;
+use crate::{errno, log};
 
 const NO_PARAMETERS: &CStr = c"";
 
@@ -20,6 +21,23 @@ pub fn load_all(directory: &str) -> Result<(), Fault> {
         load(&path)?;
     }
     Ok(())
+}
+
+/// Loads those of `directory` in the same way. Nobody waits for them: what fails is only said.
+pub fn load_later(directory: OwnedFd) {
+    let entries = Dir::read_from(&directory).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_owned()).collect();
+    names.sort();
+    for name in names.iter().filter(|name| name.to_bytes().ends_with(b".ko")) {
+        let opened = openat(directory.as_fd(), name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        match opened.and_then(|file| finit_module(file, NO_PARAMETERS, 0)) {
+            Ok(()) | Err(Errno::EXIST | Errno::NODEV) => {}
+            Err(error) => {
+                let cause = errno::in_words(&error);
+                log::note(&["cannot load the module ", &name.to_string_lossy(), ": ", &cause].concat());
+            }
+        }
+    }
 }
 
 fn in_load_order(directory: &str) -> Result<Vec<PathBuf>, Fault> {

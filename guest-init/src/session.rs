@@ -53,6 +53,13 @@ pub struct Session {
     outcome: Option<GuestMessage>,
     ending: Option<Ending>,
     deadline: Option<Instant>,
+    chore: Option<Chore>,
+}
+
+/// What is done when the machine has been running for a while, so that its start does not wait for it.
+struct Chore {
+    due: Instant,
+    work: Box<dyn FnOnce()>,
 }
 
 struct Running {
@@ -103,6 +110,12 @@ impl Session {
         self
     }
 
+    /// Does `work` once the session has run for `time`.
+    pub fn doing_later(mut self, time: Duration, work: Box<dyn FnOnce()>) -> Session {
+        self.chore = Some(Chore { due: Instant::now() + time, work });
+        self
+    }
+
     fn new(
         children: OwnedFd,
         transport: Transport,
@@ -116,9 +129,9 @@ impl Session {
             Transport::Ports(ports) => (None, ports),
         };
         let control = Control::default();
-        let (ending, deadline) = (None, None);
+        let (ending, deadline, chore) = (None, None, None);
         let mut session =
-            Session { children, listener, ports, control, lanes, process, outcome, ending, deadline };
+            Session { children, listener, ports, control, lanes, process, outcome, ending, deadline, chore };
         for (hello, port) in session.ports.clone() {
             session.connected(hello, &port, Carriage::Pieces);
         }
@@ -135,6 +148,9 @@ impl Session {
             }
             for (source, flags) in self.wait() {
                 self.serve(source, flags);
+            }
+            if let Some(chore) = self.chore.take_if(|chore| Instant::now() >= chore.due) {
+                (chore.work)();
             }
             if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 self.ending = Some(Ending::Waited);
@@ -167,7 +183,8 @@ impl Session {
         }
         let mut fds: Vec<_> =
             wanted.iter().map(|(_, (fd, flags))| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        let timeout = self.deadline.map(|deadline| {
+        let due = self.chore.as_ref().map(|chore| chore.due);
+        let timeout = self.deadline.into_iter().chain(due).min().map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
         });

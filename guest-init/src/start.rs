@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use guest_protocol::{CONFIG_PATH, Config, GuestMessage, MODULES_DIR, Machine, Role, Stamp, Upper, frame};
+use guest_protocol::{
+    CONFIG_PATH, Config, GuestMessage, LATER_MODULES_DIR, MODULES_DIR, Machine, Role, Stamp, Upper, frame,
+};
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::system::{RebootCommand, reboot, sethostname};
 
@@ -21,6 +23,9 @@ use crate::{
 
 /// How long a host may take to come for the news that there is no machine for it.
 const FAULT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a machine runs before it does what its start was not to wait for.
+const LATER: Duration = Duration::from_secs(1);
 
 /// Never returns: PID 1 does not end before its machine does.
 pub fn run() -> ! {
@@ -51,7 +56,7 @@ fn live() -> Result<(), Fault> {
     let children = signals::watch_children().or_fault("cannot watch", "children")?;
     let started = start_process(&config, &mut stamps);
     stamps.close();
-    leave(bootfs);
+    let rest = leave(bootfs);
     let session = match started {
         Ok(Some(started)) => Session::of_process(started, children, transport),
         Ok(None) => Session::without_process(children, transport),
@@ -59,7 +64,10 @@ fn live() -> Result<(), Fault> {
             Session::of_message(GuestMessage::StartFailed { failure, message }, children, transport)
         }
     };
-    session.run();
+    match rest {
+        Some(rest) => session.doing_later(LATER, rest).run(),
+        None => session.run(),
+    };
     match (&config.role, &layers) {
         (Role::EmulatedHost(host), _) => emulated_host::unmount_shares(host),
         (Role::Machine(Machine { upper: Upper::Disk, .. }), Some(layers)) => upper_disk::finish(layers),
@@ -133,8 +141,19 @@ fn start_process(config: &Config, stamps: &mut Stamps) -> Result<Option<Started>
     Ok(Some(started))
 }
 
-/// After the process has started: nobody waits for this.
-fn leave(bootfs: Bootfs) {
+/// After the process has started: nobody waits for this. Returns what is to be done of it later.
+fn leave(bootfs: Bootfs) -> Option<Box<dyn FnOnce()>> {
+    let Some(modules) = bootfs.free_but(LATER_MODULES_DIR.trim_start_matches('/')) else {
+        free(&bootfs);
+        return None;
+    };
+    Some(Box::new(move || {
+        modules::load_later(modules);
+        free(&bootfs);
+    }))
+}
+
+fn free(bootfs: &Bootfs) {
     match bootfs.free() {
         Ok(left) => log::note(&["bytes left of the bootfs: ", &left.to_string()].concat()),
         Err(fault) => log::note(&fault.to_string()),

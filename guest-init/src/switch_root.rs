@@ -31,25 +31,34 @@ pub fn switch_to(new_root: &str) -> Result<Bootfs, Fault> {
 }
 
 impl Bootfs {
+    /// Deletes all of it but the directory `name`, and returns that. Deletes nothing when there is none.
+    pub fn free_but(&self, name: &str) -> Option<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let kept = openat(&self.root, name, flags, Mode::empty()).ok()?;
+        let device = fstat(&self.root).ok()?.st_dev;
+        delete_below(self.root.as_fd(), device, MAX_DEPTH, Some(name.as_bytes()));
+        Some(kept)
+    }
+
     /// Deletes all of it, so that its memory is free again. What remains is this program's own
     /// pages, in use for as long as it runs; returns how many bytes the file system still counts,
     /// where it counts them (a tmpfs does, a ramfs does not).
-    pub fn free(self) -> Result<u64, Fault> {
+    pub fn free(&self) -> Result<u64, Fault> {
         let device = fstat(&self.root).or_fault("cannot look at", "the bootfs")?.st_dev;
-        delete_below(self.root.as_fd(), device, MAX_DEPTH);
+        delete_below(self.root.as_fd(), device, MAX_DEPTH, None);
         let left = fstatfs(&self.root).or_fault("cannot look at", "the bootfs")?;
         Ok((left.f_blocks - left.f_bfree.min(left.f_blocks)) * left.f_bsize.unsigned_abs())
     }
 }
 
-/// Deletes everything in `directory` that is on `device`. What cannot be deleted is a mount point,
+/// Deletes everything but `kept` in `directory` that is on `device`. What cannot be deleted is a mount point,
 /// or costs nothing but a little memory.
-fn delete_below(directory: BorrowedFd<'_>, device: u64, depth: u32) {
+fn delete_below(directory: BorrowedFd<'_>, device: u64, depth: u32, kept: Option<&[u8]>) {
     let Ok(entries) = Dir::read_from(directory) else { return };
     for entry in entries {
         let Ok(entry) = entry else { return };
         let name = entry.file_name();
-        if name == c"." || name == c".." {
+        if name == c"." || name == c".." || Some(name.to_bytes()) == kept {
             continue;
         }
         if entry.file_type() == FileType::Directory {
@@ -67,7 +76,7 @@ fn delete_directory(parent: BorrowedFd<'_>, name: &CStr, device: u64, depth: u32
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     if let Ok(directory) = openat(parent, name, flags, Mode::empty()) {
-        delete_below(directory.as_fd(), device, depth - 1);
+        delete_below(directory.as_fd(), device, depth - 1, None);
     }
     let _ = unlinkat(parent, name, AtFlags::REMOVEDIR);
 }
@@ -87,7 +96,12 @@ mod tests {
         std::fs::write(outside.join("kept"), "x").unwrap();
         std::os::unix::fs::symlink(&outside, bootfs.join("link")).unwrap();
         let root = open(&bootfs, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        Bootfs { root }.free().unwrap();
+        let bootfs_root = Bootfs { root };
+        assert!(bootfs_root.free_but("none").is_none() && bootfs.join("modules/deep/a.ko").exists());
+        assert!(bootfs_root.free_but("modules").is_some());
+        assert_eq!(std::fs::read_dir(&bootfs).unwrap().count(), 1);
+        assert!(bootfs.join("modules/deep/a.ko").exists());
+        bootfs_root.free().unwrap();
         assert_eq!(std::fs::read_dir(&bootfs).unwrap().count(), 0);
         assert!(outside.join("kept").exists());
         std::fs::remove_dir_all(&base).unwrap();

@@ -9,6 +9,9 @@ pub const CONFIG_PATH: &str = "/config";
 /// file names.
 pub const MODULES_DIR: &str = "/modules";
 
+/// Modules to be loaded, in the same way, when the process has been running for a while.
+pub const LATER_MODULES_DIR: &str = "/later-modules";
+
 /// Everything guest-init is told at start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {

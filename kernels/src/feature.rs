@@ -21,6 +21,8 @@ pub enum Feature {
     VirtioRng,
     VirtioConsole,
     VirtioNet,
+    /// A balloon with free page reporting.
+    VirtioBalloon,
     /// 9p over virtio.
     NineP,
     KvmAmd,
@@ -34,6 +36,9 @@ pub const MACHINE_WITH_PMEM: &[Feature] =
 /// What a machine needs whose rootfs is a disk (virtio-blk).
 pub const MACHINE_WITH_BLOCK: &[Feature] =
     &[Feature::VirtioMmioAcpi, Feature::VirtioBlk, Feature::Erofs, Feature::Overlayfs, Feature::Vsock];
+
+/// What a machine has use for once its process runs, where its kernel has it.
+pub const LATER: &[Feature] = &[Feature::VirtioBalloon];
 
 /// What the emulated host of `vmrun emulate` needs.
 pub const EMULATED_HOST: &[Feature] =
@@ -56,7 +61,7 @@ const fn module(name: &'static str, module: &'static str) -> KernelOption {
 }
 
 impl Feature {
-    pub const ALL: [Feature; 15] = [
+    pub const ALL: [Feature; 16] = [
         Feature::VirtioMmioAcpi,
         Feature::VirtioMmioCommandLine,
         Feature::VirtioPci,
@@ -69,6 +74,7 @@ impl Feature {
         Feature::VirtioRng,
         Feature::VirtioConsole,
         Feature::VirtioNet,
+        Feature::VirtioBalloon,
         Feature::NineP,
         Feature::KvmAmd,
         Feature::Loop,
@@ -106,6 +112,9 @@ impl Feature {
             }
             Feature::VirtioConsole => const { &[module("VIRTIO_CONSOLE", "virtio_console")] },
             Feature::VirtioNet => const { &[module("VIRTIO_NET", "virtio_net")] },
+            Feature::VirtioBalloon => {
+                const { &[module("VIRTIO_BALLOON", "virtio_balloon"), switch("PAGE_REPORTING")] }
+            }
             Feature::NineP => {
                 const {
                     &[
@@ -135,6 +144,7 @@ impl Feature {
             Feature::VirtioRng => "virtio-rng",
             Feature::VirtioConsole => "virtio-console",
             Feature::VirtioNet => "virtio-net",
+            Feature::VirtioBalloon => "virtio-balloon",
             Feature::NineP => "9p",
             Feature::KvmAmd => "KVM (AMD)",
             Feature::Loop => "loop devices",

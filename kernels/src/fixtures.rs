@@ -9,7 +9,8 @@ pub const VERSION: &str = "6.1.0-test-amd64";
 /// The options that a machine's and an emulated host's kernel have, all as modules if possible.
 pub const CONFIG: &str = "# Linux/x86 6.1.0 Kernel Configuration\nCONFIG_ACPI=y\nCONFIG_FS_DAX=y\n\
      CONFIG_ZONE_DEVICE=y\nCONFIG_VIRTIO_MMIO=m\nCONFIG_VIRTIO_BLK=m\nCONFIG_EROFS_FS=m\n\
-     CONFIG_OVERLAY_FS=y\nCONFIG_VSOCKETS=m\nCONFIG_VIRTIO_VSOCKETS=m\nCONFIG_EXT4_FS=m\n";
+     CONFIG_OVERLAY_FS=y\nCONFIG_VSOCKETS=m\nCONFIG_VIRTIO_VSOCKETS=m\nCONFIG_EXT4_FS=m\n\
+     CONFIG_VIRTIO_BALLOON=m\nCONFIG_PAGE_REPORTING=y\n";
 
 /// An x86-64 ELF with one segment at 16 MiB that holds `content`, 1 MiB long in memory.
 pub fn elf(kind: u16, machine: u16, content: &[u8]) -> Vec<u8> {
@@ -177,6 +178,7 @@ pub fn kernel_files() -> Vec<(String, Vec<u8>)> {
             in_modules("kernel/drivers/virtio/virtio_mmio.ko"),
             module(&["license=GPL", "depends=virtio,virtio_ring", "alias=acpi*:LNRO0005:*"]),
         ),
+        (in_modules("kernel/drivers/virtio/virtio_balloon.ko"), module(&["depends=virtio_ring,virtio"])),
         (in_modules("kernel/drivers/virtio/virtio_ring.ko.xz"), tool("xz", &["-9"], &module(&["depends="]))),
         (
             in_modules("kernel/drivers/block/virtio_blk.ko.zst"),

@@ -82,19 +82,33 @@ impl Kernel {
     }
 
     /// The initramfs archive with the modules that `needs` rest on, uncompressed, in load order
-    /// (`/modules/NN-name.ko`); without those that are built in. It is made once and kept. A
-    /// kernel that insists on signatures gets them whatever `signatures` says.
-    pub fn modules_archive(&self, needs: &[Feature], signatures: Signatures) -> Result<PathBuf, Error> {
+    /// (`/modules/NN-name.ko`); without those that are built in. Those that only `later` rests on,
+    /// where the kernel has them, are in a directory of their own (`/later-modules`), to be loaded
+    /// when nobody waits any more. The archive is made once and kept. A kernel that insists on
+    /// signatures gets them whatever `signatures` says.
+    pub fn modules_archive(
+        &self,
+        needs: &[Feature],
+        later: &[Feature],
+        signatures: Signatures,
+    ) -> Result<PathBuf, Error> {
         let signatures = if self.insists_on_signatures { Signatures::Kept } else { signatures };
-        let path = self.directory.join(ARCHIVES).join(archive_name(needs, signatures));
+        let path = self.directory.join(ARCHIVES).join(archive_name(needs, later, signatures));
         if path.exists() {
             return Ok(path);
         }
         self.require(needs)?;
         let failed = |cause| Error::Modules { kernel: self.name.clone(), cause };
         let tree = ModuleTree::open(&self.modules_directory()).map_err(failed)?;
-        let order = modules::load_order(&tree, &self.module_roots(needs, &tree)).map_err(failed)?;
-        let archive = modules::write_archive(&tree, &order, signatures).map_err(failed)?;
+        let usable: Vec<Feature> =
+            later.iter().copied().filter(|feature| self.abilities.usable(&[*feature])).collect();
+        let mut roots = self.module_roots(needs, &tree);
+        let first = modules::load_order(&tree, &roots).map_err(failed)?;
+        roots.extend(self.module_roots(&usable, &tree));
+        // Roots that are added at the end change nothing before it. What cannot be had is not missed.
+        let all = modules::load_order(&tree, &roots).unwrap_or_default();
+        let later = all.get(first.len()..).unwrap_or_default();
+        let archive = modules::write_archive(&tree, &first, later, signatures).map_err(failed)?;
         write_whole(&path, &archive).map_err(|cause| Error::Write { path: path.clone(), cause })?;
         Ok(path)
     }
@@ -108,13 +122,14 @@ impl Kernel {
 }
 
 /// Features in the order they are asked for decide the archive, so they make its name.
-fn archive_name(needs: &[Feature], signatures: Signatures) -> String {
+fn archive_name(needs: &[Feature], later: &[Feature], signatures: Signatures) -> String {
     let mut name = String::from(match signatures {
         Signatures::Kept => "signed",
         Signatures::Dropped => "modules",
     });
-    for feature in needs {
-        name.push('-');
+    for (mark, feature) in needs.iter().map(|need| ('-', need)).chain(later.iter().map(|later| ('+', later)))
+    {
+        name.push(mark);
         name.extend(feature.name().chars().filter(char::is_ascii_alphanumeric));
     }
     name + ".cpio"

@@ -10,7 +10,8 @@
 //! let kernel = store.add(&["linux-image-6.1.0-56-cloud-amd64_6.1.192-2_amd64.deb"], None, &|_| ())?;
 //! println!("{kernel}");
 //! let vmlinux = &kernel.vmlinux;
-//! let initramfs_begins_with = kernel.modules_archive(kernels::MACHINE_WITH_PMEM, kernels::Signatures::Dropped)?;
+//! let needs = kernels::MACHINE_WITH_PMEM;
+//! let initramfs_begins_with = kernel.modules_archive(needs, kernels::LATER, kernels::Signatures::Dropped)?;
 //! # Ok(()) }
 //! ```
 
@@ -35,7 +36,7 @@ mod store;
 
 pub use ability::{Abilities, Ability};
 pub use config::ConfigSource;
-pub use feature::{EMULATED_HOST, Feature, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
+pub use feature::{EMULATED_HOST, Feature, LATER, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
 pub use image::Error as ImageError;
 pub use kernel::{Description, Kernel};
 pub use modules::{Error as ModulesError, Signatures};

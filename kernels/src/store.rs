@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::ability::{Abilities, knowledge};
 use crate::bounded::Bounded;
 use crate::config::{ConfigSource, KernelConfig};
-use crate::feature::{EMULATED_HOST, Feature, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
+use crate::feature::{EMULATED_HOST, Feature, LATER, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
 use crate::image::{self, Facts};
 use crate::kernel::{DESCRIPTION, Description, Kernel, MODULES, VMLINUX};
 use crate::modules::{self, ModuleTree, Signatures};
@@ -341,9 +341,9 @@ fn configuration(
 /// Makes the archives that machines of the usual kinds will ask for, so that no start waits for them.
 fn prepare_archives(name: &str, directory: &Path, description: &Description) -> Result<(), Error> {
     let kernel = Kernel::new(name, directory.to_owned(), description.clone());
-    for needs in [MACHINE_WITH_PMEM, MACHINE_WITH_BLOCK, EMULATED_HOST] {
+    for (needs, later) in [(MACHINE_WITH_PMEM, LATER), (MACHINE_WITH_BLOCK, LATER), (EMULATED_HOST, &[])] {
         if description.abilities.usable(needs) {
-            kernel.modules_archive(needs, Signatures::Dropped)?;
+            kernel.modules_archive(needs, later, Signatures::Dropped)?;
         }
     }
     Ok(())

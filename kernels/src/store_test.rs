@@ -57,7 +57,7 @@ fn a_package_becomes_a_kernel_with_the_archive_a_machine_needs() {
     let kernel = fixture.add_deb(&kernel_deb()).unwrap();
     assert_eq!((kernel.name.as_str(), kernel.version.as_str()), (VERSION, VERSION));
     assert_eq!(kernel.config_source, ConfigSource::File);
-    assert_eq!(kernel.modules, 9);
+    assert_eq!(kernel.modules, 10);
     assert_eq!(kernel.minimum_memory, 96 << 20);
     assert_eq!(*kernel.abilities.of(Feature::Overlayfs), Ability::BuiltIn);
     assert_eq!(*kernel.abilities.of(Feature::Erofs), Ability::Module);
@@ -67,7 +67,7 @@ fn a_package_becomes_a_kernel_with_the_archive_a_machine_needs() {
     assert!(fs::read(&kernel.vmlinux).unwrap() == vmlinux(VERSION, None));
     assert!(kernel.modules_directory().join("kernel/fs/erofs/erofs.ko.gz").is_file());
 
-    let prepared = kernel.modules_archive(MACHINE_WITH_BLOCK, Signatures::Dropped).unwrap();
+    let prepared = kernel.modules_archive(MACHINE_WITH_BLOCK, LATER, Signatures::Dropped).unwrap();
     assert_eq!(
         archive_names(&prepared),
         [
@@ -79,7 +79,9 @@ fn a_package_becomes_a_kernel_with_the_archive_a_machine_needs() {
             "modules/04-libcrc32c.ko",
             "modules/05-erofs.ko",
             "modules/06-vsock.ko",
-            "modules/07-vmw_vsock_virtio_transport.ko"
+            "modules/07-vmw_vsock_virtio_transport.ko",
+            "later-modules",
+            "later-modules/00-virtio_balloon.ko"
         ]
     );
     let before = fs::metadata(&prepared).unwrap().modified().unwrap();
@@ -87,13 +89,15 @@ fn a_package_becomes_a_kernel_with_the_archive_a_machine_needs() {
         .store
         .default_kernel()
         .unwrap()
-        .modules_archive(MACHINE_WITH_BLOCK, Signatures::Dropped)
+        .modules_archive(MACHINE_WITH_BLOCK, LATER, Signatures::Dropped)
         .unwrap();
     assert_eq!((&again, fs::metadata(&again).unwrap().modified().unwrap()), (&prepared, before));
 
-    let other = kernel.modules_archive(&[Feature::Erofs], Signatures::Dropped).unwrap();
+    let other = kernel.modules_archive(&[Feature::Erofs], &[], Signatures::Dropped).unwrap();
     assert_eq!(archive_names(&other).len(), 4);
-    let lacking = kernel.modules_archive(EMULATED_HOST, Signatures::Dropped).unwrap_err().to_string();
+    let lacking = kernel.modules_archive(&[Feature::Erofs], &[Feature::Ext4], Signatures::Dropped).unwrap();
+    assert_eq!(archive_names(&lacking), archive_names(&other), "what is for later need not be there");
+    let lacking = kernel.modules_archive(EMULATED_HOST, &[], Signatures::Dropped).unwrap_err().to_string();
     assert_eq!(lacking, format!("the kernel {VERSION} lacks CONFIG_VIRTIO_PCI, needed for virtio-pci"));
 }
 
@@ -134,7 +138,7 @@ fn directories_are_taken_whole_or_by_version() {
     fixtures::lay_out(&root, &kernel_files());
     std::os::unix::fs::symlink("/usr/src/linux", root.join(format!("lib/modules/{VERSION}/build"))).unwrap();
     let kernel = fixture.add(&[&root]).unwrap();
-    assert_eq!(kernel.modules, 9);
+    assert_eq!(kernel.modules, 10);
     assert!(!kernel.modules_directory().join("build").exists());
 
     let other = vmlinux("5.10.0", None);
@@ -162,7 +166,7 @@ fn a_merged_usr_is_looked_into() {
     }
     fixtures::lay_out(&root, &files);
     let kernel = fixture.add(&[&root]).unwrap();
-    assert_eq!((kernel.version.as_str(), kernel.modules), (VERSION, 9));
+    assert_eq!((kernel.version.as_str(), kernel.modules), (VERSION, 10));
     assert!(!kernel.modules_directory().join("vmlinuz").exists());
 }
 
@@ -174,7 +178,7 @@ fn a_lone_kernel_is_known_by_what_it_carries() {
     assert_eq!(embedded.config_source, ConfigSource::Embedded);
     assert!(embedded.abilities.usable(MACHINE_WITH_BLOCK));
     assert_eq!(
-        archive_names(&embedded.modules_archive(MACHINE_WITH_BLOCK, Signatures::Dropped).unwrap()),
+        archive_names(&embedded.modules_archive(MACHINE_WITH_BLOCK, LATER, Signatures::Dropped).unwrap()),
         ["modules"]
     );
 

@@ -63,6 +63,7 @@ fn read_arguments() -> Result<(MachineSpec, bool), Box<dyn Error>> {
         blocks: vec![],
         vsock: None,
         rng: true,
+        balloon: false,
     };
     let mut extra = None;
     let mut quiet = false;

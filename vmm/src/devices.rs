@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use crate::layout;
 use crate::observer::Troubles;
 use crate::spec::{DiskPart, MachineSpec};
+use crate::virtio::balloon::Balloon;
 use crate::virtio::block::BlockDevice;
 use crate::virtio::block::disk::{self, Disk, Part};
 use crate::virtio::pmem::PmemDevice;
@@ -30,7 +31,7 @@ pub enum Error {
 
 /// All devices of a machine.
 pub struct Devices {
-    /// In the order of their windows: pmem, blocks, vsock, rng.
+    /// In the order of their windows: pmem, blocks, vsock, rng, balloon.
     pub transports: Vec<MmioTransport>,
     /// What the guest is to see of persistent memory, and at which guest-physical address.
     pub pmem: Vec<(u64, Mapping)>,
@@ -78,6 +79,9 @@ impl Devices {
         }
         if spec.rng {
             devices.push(Arc::new(Mutex::new(Rng::default())));
+        }
+        if spec.balloon {
+            devices.push(Arc::new(Mutex::new(Balloon::default())));
         }
         let transports = devices.into_iter().map(|device| MmioTransport::new(device, memory.clone()));
         Ok(Self { transports: transports.collect::<Result<_, _>>()?, pmem, troubles })

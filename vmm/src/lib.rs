@@ -29,6 +29,7 @@
 //!     blocks: vec![],
 //!     vsock: None,
 //!     rng: true,
+//!     balloon: true,
 //! };
 //! let report = Machine::new(spec)?.run(Arc::new(Console), EventFd::new(0)?)?;
 //! println!("{:?}", report.end);

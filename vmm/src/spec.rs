@@ -37,6 +37,8 @@ pub struct MachineSpec {
     pub vsock: Option<VsockSpec>,
     /// Whether the guest gets a virtio entropy device.
     pub rng: bool,
+    /// Whether the guest gets a balloon, by which it gives memory that it has no use for back to the host.
+    pub balloon: bool,
 }
 
 /// How the guest's kernel learns about processors, interrupts and devices.
@@ -154,7 +156,11 @@ impl MachineSpec {
 
     /// How many virtio devices the guest sees.
     pub fn devices(&self) -> usize {
-        self.pmem.len() + self.blocks.len() + usize::from(self.vsock.is_some()) + usize::from(self.rng)
+        self.pmem.len()
+            + self.blocks.len()
+            + usize::from(self.vsock.is_some())
+            + usize::from(self.rng)
+            + usize::from(self.balloon)
     }
 }
 
@@ -185,6 +191,7 @@ mod tests {
             blocks: vec![],
             vsock: None,
             rng: false,
+            balloon: false,
         };
         change(&mut spec);
         spec.validate()

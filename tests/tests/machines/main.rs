@@ -6,6 +6,7 @@ mod images;
 mod kernels;
 mod lives;
 mod logs;
+mod memory;
 mod processes;
 mod resources;
 mod rootfs;

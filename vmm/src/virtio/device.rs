@@ -31,7 +31,8 @@ pub struct ActiveQueue {
 /// What a driver's DRIVER_OK hands to its device.
 pub struct Activation {
     pub memory: Arc<GuestRam>,
-    /// One for each of [`VirtioDevice::queue_sizes`], in order.
+    /// One for each of [`VirtioDevice::queue_sizes`], in order; without those that the device can do without and the
+    /// driver did not set up.
     pub queues: Vec<ActiveQueue>,
     pub interrupt: Arc<Interrupt>,
     /// The feature bits that both sides agreed on.
@@ -41,10 +42,14 @@ pub struct Activation {
 impl Activation {
     /// The queues as rings to serve, for a device of `N` queues.
     pub fn rings<const N: usize>(&mut self, kind: u32) -> Result<[Ring; N], Error> {
-        let new_ring = |queue| Ring::new(queue, self.interrupt.clone());
-        let rings: Vec<Ring> = self.queues.drain(..).map(new_ring).collect();
+        let rings = self.all_rings();
         let ready = rings.len();
         rings.try_into().map_err(|_| Error::QueuesMissing { kind, needed: N, ready })
+    }
+
+    /// The queues as rings to serve, as many as there are.
+    pub fn all_rings(&mut self) -> Vec<Ring> {
+        self.queues.drain(..).map(|queue| Ring::new(queue, self.interrupt.clone())).collect()
     }
 }
 
@@ -62,10 +67,15 @@ pub trait VirtioDevice: Send {
     /// The largest size of each queue: a power of two, at most 32768.
     fn queue_sizes(&self) -> &[u16];
 
+    /// How many of its queues the device cannot do without; the first ones.
+    fn needed_queues(&self) -> usize {
+        self.queue_sizes().len()
+    }
+
     /// Fills `data` from the device's configuration space; what lies past its end reads as zero.
     fn read_config(&self, offset: u64, data: &mut [u8]);
 
-    /// The driver wrote to the configuration space. None of our devices has writable fields so far.
+    /// The driver wrote to the configuration space.
     fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
 
     /// Takes the queues and starts to serve them.

@@ -56,6 +56,7 @@ pub struct MmioTransport {
     interrupt: Arc<Interrupt>,
     kicks: Vec<Arc<EventFd>>,
     max_sizes: Vec<u16>,
+    needed_queues: usize,
     kind: u32,
     features: u64,
     registers: Registers,
@@ -64,16 +65,16 @@ pub struct MmioTransport {
 impl MmioTransport {
     pub fn new(device: Arc<Mutex<dyn VirtioDevice>>, memory: Arc<GuestRam>) -> Result<Self, Error> {
         let host = |source| Error::Host { doing: "cannot create a virtio device's eventfd".into(), source };
-        let (kind, features, max_sizes) = {
+        let (kind, features, max_sizes, needed_queues) = {
             let device = lock(&device);
-            (device.kind(), device.features(), device.queue_sizes().to_vec())
+            (device.kind(), device.features(), device.queue_sizes().to_vec(), device.needed_queues())
         };
         let new_kick = |_: &u16| EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC).map(Arc::new).map_err(host);
         let kicks = max_sizes.iter().map(new_kick).collect::<Result<_, _>>()?;
         let interrupt = Arc::new(Interrupt::new().map_err(host)?);
         let registers =
             Registers { queues: vec![QueueRegisters::default(); max_sizes.len()], ..Default::default() };
-        Ok(Self { device, memory, interrupt, kicks, max_sizes, kind, features, registers })
+        Ok(Self { device, memory, interrupt, kicks, max_sizes, needed_queues, kind, features, registers })
     }
 
     /// The device, for the event loop.
@@ -288,7 +289,9 @@ impl MmioTransport {
             queue.set_ready(registers.ready);
             queue.is_valid(&*self.memory).then(|| ActiveQueue { queue, kick: kick.clone() })
         };
-        self.registers.queues.iter().zip(&self.kicks).zip(&self.max_sizes).map(check).collect()
+        let queues = self.registers.queues.iter().zip(&self.kicks).zip(&self.max_sizes).enumerate();
+        let set_up = queues.filter(|(index, ((queue, _), _))| *index < self.needed_queues || queue.ready);
+        set_up.map(|(_, queue)| check(queue)).collect()
     }
 
     fn reset(&mut self) {

@@ -6,6 +6,7 @@
 //! it enters: registers in [`mmio`], queues and descriptor chains in [`ring`] and [`chain`]. A device only sees
 //! slices of guest memory that exist.
 
+pub mod balloon;
 pub mod block;
 pub mod chain;
 pub mod device;

@@ -177,6 +177,7 @@ mod tests {
             blocks: vec![],
             vsock: None,
             rng: true,
+            balloon: false,
         };
         let block = tables(&spec);
         assert!(layout::ACPI_START + (block.len() as u64) < layout::BIOS_ENTRY);

@@ -138,6 +138,7 @@ pub fn spec(kernel: &TemporaryFile) -> MachineSpec {
         blocks: vec![],
         vsock: None,
         rng: true,
+        balloon: false,
     }
 }
 

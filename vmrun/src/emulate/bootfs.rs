@@ -40,7 +40,7 @@ pub fn initramfs(kernel: &Kernel, config: &Config) -> Result<OwnedFd> {
     rest.add_file("init", 0o755, &init)?;
     rest.add_file(CONFIG_PATH, 0o400, &frame::encode(config)?)?;
 
-    let modules = kernel.modules_archive(EMULATED_HOST, Signatures::Dropped)?;
+    let modules = kernel.modules_archive(EMULATED_HOST, &[], Signatures::Dropped)?;
     let mut modules = File::open(&modules).with_context(|| format!("cannot open {}", modules.display()))?;
     let mut initramfs = File::from(
         memfd_create("initramfs", MemfdFlags::CLOEXEC)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use guest_protocol::{CONFIG_PATH, Config, Init, Machine, Process, Role, RootfsDevice, Upper, frame};
-use kernels::{Feature, Kernel, Signatures, cpio};
+use kernels::{Feature, Kernel, LATER, Signatures, cpio};
 use rootfs_builder::store::Image;
 use vmm::{Firmware, InitramfsPart, MachineSpec, VsockSpec};
 
@@ -65,7 +65,7 @@ pub fn plan(
     };
     let needs = [transport, disk_driver, Feature::Erofs, Feature::Overlayfs, Feature::Vsock];
     let signatures = if run.stock_boot { Signatures::Kept } else { Signatures::Dropped };
-    let modules = kernel.modules_archive(&needs, signatures)?;
+    let modules = kernel.modules_archive(&needs, LATER, signatures)?;
     let mut seed = [0; 32];
     fill_random(&mut seed)?;
     let config = Config {
@@ -101,6 +101,7 @@ pub fn plan(
         blocks,
         vsock: Some(VsockSpec { guest_cid: 3, socket: record.socket() }),
         rng: false,
+        balloon: can(Feature::VirtioBalloon),
     };
     Ok(Plan { spec, rootfs })
 }
