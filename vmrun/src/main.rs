@@ -3,12 +3,16 @@
 mod age;
 mod arguments;
 mod commands;
+mod detached;
 mod emulate;
 mod filter;
 mod hardware;
 mod home;
 mod machine;
 mod output;
+// Until machines have supervisors to be started there.
+#[allow(dead_code)]
+mod place;
 mod progress;
 mod size;
 mod whole_file;

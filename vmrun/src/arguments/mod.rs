@@ -5,16 +5,18 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+mod emulate;
 mod images;
 mod kernel;
 mod registry;
 mod run;
 mod store;
 
+pub use emulate::{EmulateArguments, EmulatedHostCommand};
 pub use images::*;
 pub use kernel::KernelCommand;
 pub use registry::{LoginArguments, LogoutArguments, PullArguments, PullPolicy, PushArguments, Trust};
-pub use run::{EmulateArguments, RootfsChoice, RunArguments};
+pub use run::{RootfsChoice, RunArguments};
 pub use store::*;
 
 /// Runs container images in micro-VMs of their own, on the kernel you choose.
@@ -83,6 +85,12 @@ pub enum Command {
     Kernel(KernelCommand),
     /// Run a command on an emulated machine that has KVM
     Emulate(EmulateArguments),
+    /// Holds an emulated host
+    #[command(hide = true)]
+    EmulatedHost { memory: u64 },
+    /// Serves in an emulated host
+    #[command(hide = true)]
+    EmulatedAgent,
     /// Check whether this host is ready, and say what to do
     Doctor,
     /// Print a shell's completion script

@@ -90,22 +90,3 @@ pub enum RootfsChoice {
     Pmem,
     Blk,
 }
-
-#[derive(Debug, Args)]
-pub struct EmulateArguments {
-    /// Memory of the emulated machine
-    #[arg(short, long, value_name = "SIZE", default_value = "2g", value_parser = size::parse)]
-    pub memory: u64,
-    /// Processors of the emulated machine; they take turns on one of this host's
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
-    pub cpus: u8,
-    /// Let its clock count instructions, so that timings repeat (one processor, slower)
-    #[arg(long)]
-    pub icount: bool,
-    /// Kernel it boots; needs 9p and KVM [default: the first stored one that has them]
-    #[arg(long, value_name = "NAME")]
-    pub kernel: Option<String>,
-    /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    pub command: Vec<OsString>,
-}

@@ -26,6 +26,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::arguments::{Arguments, Command};
+use crate::emulate::host;
 use crate::home::Home;
 
 /// Carries out what the command line says; the result is the exit code.
@@ -57,6 +58,8 @@ fn carry_out(command: Command, root: Option<&Path>) -> Result<u8> {
         Command::Fsck(fsck) => fsck::fsck(&home()?, &fsck),
         Command::Kernel(kernel) => kernel::kernel(&home()?, kernel),
         Command::Emulate(emulate) => emulate::emulate(&home()?, emulate),
+        Command::EmulatedHost { memory } => host::holder(&home()?, memory),
+        Command::EmulatedAgent => host::agent(),
         Command::Doctor => doctor::doctor(&home()?),
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { directory } => completions::manual(&directory),

@@ -5,6 +5,8 @@
 //! What it writes is gone afterwards, except in vmrun's own state directory.
 
 mod bootfs;
+pub mod host;
+mod mux;
 pub mod qemu;
 mod relay;
 mod session;
@@ -13,6 +15,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use guest_protocol::{Config, EmulatedHost, Process, Role, Share};
@@ -42,12 +45,27 @@ pub struct EmulateOptions {
 /// Runs the command on an emulated machine, with this process's streams, and returns its exit
 /// code: its own, 128+n for a signal, 127 when it is not found, 126 when it cannot be executed.
 pub fn run(home: &Home, options: &EmulateOptions) -> Result<u8> {
-    let kernels = home.kernels()?;
-    let shared =
-        home.root().canonicalize().with_context(|| format!("cannot resolve {}", home.root().display()))?;
-    let kernel = bootfs::choose_kernel(&kernels, options.kernel.as_deref())?;
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let process = process(options, &shared_directory(home)?, terminal)?;
+    let (qemu, sockets) = boot(home, options, process, false)?;
+    Session::new(qemu, sockets)?.until_the_end()
+}
 
+/// The state directory as the emulated machine sees it.
+fn shared_directory(home: &Home) -> Result<PathBuf> {
+    home.root().canonicalize().with_context(|| format!("cannot resolve {}", home.root().display()))
+}
+
+/// Starts QEMU with that process in its machine.
+fn boot(
+    home: &Home,
+    options: &EmulateOptions,
+    process: Process,
+    connections: bool,
+) -> Result<(Qemu, qemu::Sockets)> {
+    let shared = shared_directory(home)?;
+    let kernel = bootfs::choose_kernel(&home.kernels()?, options.kernel.as_deref())?;
+    let terminal = process.terminal.is_some();
     let mut seed = [0; 32];
     fill_random(&mut seed)?;
     let shared_name = shared.to_str().with_context(|| format!("{} is not UTF-8", shared.display()))?;
@@ -55,10 +73,10 @@ pub fn run(home: &Home, options: &EmulateOptions) -> Result<u8> {
     let config = Config {
         role: Role::EmulatedHost(EmulatedHost { root_tag: ROOT_TAG.into(), shares: vec![share] }),
         seed,
-        process: Some(process(options, &shared, terminal)?),
+        process: Some(process),
     };
     let initramfs = bootfs::initramfs(&kernel, &config)?;
-    let (qemu, sockets) = Qemu::start(&qemu::Machine {
+    Qemu::start(&qemu::Machine {
         memory: options.memory,
         cpus: options.cpus,
         icount: options.icount,
@@ -66,27 +84,30 @@ pub fn run(home: &Home, options: &EmulateOptions) -> Result<u8> {
         initramfs,
         shared: &shared,
         terminal,
-    })?;
-    Session::new(qemu, sockets)?.until_the_end()
+        connections,
+    })
 }
 
 /// The command as it would run here: same environment, same directory, as root of the machine.
-fn process(options: &EmulateOptions, shared: &std::path::Path, terminal: bool) -> Result<Process> {
+fn process(options: &EmulateOptions, shared: &Path, terminal: bool) -> Result<Process> {
     if options.command.is_empty() {
         bail!("there is no command to run");
     }
-    // There its user is root, whose state directory would be another one.
-    let home = [b"VMRUN_HOME=", shared.as_os_str().as_bytes()].concat();
     let inherited = env::vars_os().filter(|(name, _)| name != "VMRUN_HOME");
     let env = inherited.map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     let cwd = env::current_dir().context("cannot find the current directory")?;
     Ok(Process {
         args: options.command.iter().map(|word| word.clone().into_vec()).collect(),
-        env: env.chain([home]).collect(),
+        env: env.chain([home_variable(shared)]).collect(),
         cwd: cwd.into_os_string().into_vec(),
         user: String::new(),
         terminal: terminal.then(window_size),
         stdin: true,
         ..Process::default()
     })
+}
+
+/// There its user is root, whose state directory would be another one.
+fn home_variable(shared: &Path) -> Vec<u8> {
+    [b"VMRUN_HOME=", shared.as_os_str().as_bytes()].concat()
 }

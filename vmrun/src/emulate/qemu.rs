@@ -18,6 +18,9 @@ use super::{HOME_TAG, ROOT_TAG};
 
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
+/// The name of the port for connections.
+pub const CONNECTIONS: &str = "connections";
+
 /// The Debian package that has it.
 pub const PACKAGE: &str = "qemu-system-x86";
 
@@ -39,6 +42,8 @@ pub struct Machine<'a> {
     pub shared: &'a Path,
     /// Whether the command has a terminal instead of three streams.
     pub terminal: bool,
+    /// Whether there is a port for connections (see [`super::mux`]).
+    pub connections: bool,
 }
 
 /// This side's ends of the machine's ports.
@@ -47,6 +52,7 @@ pub struct Sockets {
     /// The kernel's console.
     pub serial: UnixStream,
     pub streams: Streams,
+    pub connections: Option<UnixStream>,
 }
 
 /// The command's own streams.
@@ -85,8 +91,16 @@ impl Qemu {
                 stderr: ports.port(&mut command, port::STDERR)?,
             }
         };
+        let connections = match machine.connections {
+            true => Some(ports.port(&mut command, CONNECTIONS)?),
+            false => None,
+        };
         let child = ports.spawn(command)?;
-        Ok((Qemu { child }, Sockets { control, serial, streams }))
+        Ok((Qemu { child }, Sockets { control, serial, streams, connections }))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What QEMU itself complains of.

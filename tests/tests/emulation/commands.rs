@@ -1,4 +1,4 @@
-//! `vmrun emulate`: an emulated machine is a host like this one, with KVM. Runs on any host.
+//! `vmrun emulate COMMAND`: an emulated host for one command.
 
 use std::fs;
 use std::time::Duration;

@@ -1,0 +1,175 @@
+//! The emulated host that stays: one for each state directory, for as long as it is used.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tests::{Command, setting, vmrun};
+
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A state directory whose emulated host ends with it.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    /// With the tests' kernels.
+    fn new() -> Home {
+        let home = tempfile::tempdir().unwrap();
+        let kernels = Path::new(&setting("VMRUN_HOME")).join("kernels");
+        std::os::unix::fs::symlink(kernels, home.path().join("kernels")).unwrap();
+        Home(home)
+    }
+
+    fn vmrun(&self, words: &[&str]) -> Command {
+        vmrun(words).home(self.0.path()).env("VMRUN_EMULATED_MEMORY", "2g").patience(PATIENCE)
+    }
+
+    /// Starts the host, if it does not run, and has something run in it.
+    fn touch(&self) {
+        self.vmrun(&["emulate", "spawn", "doctor"]).run().succeeds().says(&["virtualization (AMD-V)"]);
+    }
+
+    /// What `status` says, if the host runs.
+    fn status(&self) -> Option<serde_json::Value> {
+        let outcome = self.vmrun(&["emulate", "status", "--format", "json"]).run();
+        let status: serde_json::Value = serde_json::from_slice(&outcome.stdout).unwrap();
+        assert_eq!(outcome.code(), if status["running"] == true { 0 } else { 1 });
+        (status["running"] == true).then_some(status)
+    }
+
+    fn qemu(&self) -> Pid {
+        let status = self.status().expect("no emulated host runs");
+        Pid::from_raw(status["pid"].as_i64().unwrap() as i32).unwrap()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        self.vmrun(&["emulate", "stop", "--force"]).run();
+    }
+}
+
+#[track_caller]
+fn ends(pid: Pid) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while test_kill_process(pid).is_ok() {
+        assert!(Instant::now() < deadline, "process {} has not ended", pid.as_raw_nonzero());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The first use starts it and says so; the next ones find it, until it is stopped.
+#[test]
+fn it_starts_once_and_is_stopped() {
+    let home = Home::new();
+    assert!(home.status().is_none());
+    home.vmrun(&["emulate", "stop"]).run().succeeds().says(&["no emulated host runs"]);
+    let begun = Instant::now();
+    let first = home.vmrun(&["emulate", "spawn", "doctor"]).run().succeeds();
+    let start = begun.elapsed();
+    first.says(&["virtualization (AMD-V)"]).complains(&["starting an emulated host"]);
+    let qemu = home.qemu();
+
+    let begun = Instant::now();
+    let second = home.vmrun(&["emulate", "spawn", "doctor"]).run().succeeds();
+    let use_of_it = begun.elapsed();
+    assert_eq!(second.says(&["virtualization (AMD-V)"]).stderr, "");
+    assert!(use_of_it < start / 2, "{use_of_it:?} after {start:?}");
+    assert_eq!(home.qemu(), qemu);
+    assert_eq!(home.status().unwrap()["memory"], 2_u64 << 30);
+
+    home.vmrun(&["emulate", "stop"]).run().succeeds();
+    ends(qemu);
+    assert!(home.status().is_none());
+}
+
+#[test]
+fn commands_at_once_start_one_and_each_directory_has_its_own() {
+    let (home, other) = (Home::new(), Home::new());
+    let running: Vec<_> = (0..5).map(|_| home.vmrun(&["emulate", "spawn", "doctor"]).start()).collect();
+    let outcomes: Vec<_> = running.into_iter().map(|vmrun| vmrun.wait().succeeds()).collect();
+    let starts = outcomes.iter().filter(|outcome| outcome.stderr.contains("starting")).count();
+    assert_eq!(starts, 1, "hosts were started");
+    assert!(other.status().is_none());
+    other.touch();
+    assert_ne!(home.qemu(), other.qemu());
+    drop(other);
+    home.touch();
+}
+
+/// What is there of files is this host's, at once and both ways; and a socket that is not there is
+/// missed as it would be here.
+#[test]
+fn files_are_seen_at_once_in_both_directions() {
+    let home = Home::new();
+    home.touch();
+    let file = home.0.path().join("images");
+    // The store is what a vmrun in there sees of it: an image that came later, and one that went.
+    let images = || home.vmrun(&["emulate", "spawn", "images"]).run().succeeds().text();
+    assert_eq!(images().lines().count(), 1, "only a heading");
+    let tar = Path::new(&setting("VMRUN_CACHE")).join("tests/images/busybox.tar");
+    home.vmrun(&["import", "--quiet", tar.to_str().unwrap(), "from-outside"]).run().succeeds();
+    assert!(images().contains("from-outside"));
+    home.vmrun(&["emulate", "spawn", "tag", "from-outside", "from-inside"]).run().succeeds();
+    home.vmrun(&["images"]).run().succeeds().says(&["from-inside"]);
+    home.vmrun(&["rmi", "from-outside"]).run().succeeds();
+    assert!(!images().contains("from-outside"));
+    assert!(file.exists());
+
+    let missing = home.0.path().join("socket");
+    let words = ["emulate", "connect", missing.to_str().unwrap()];
+    home.vmrun(&words).run().is_refused(&["cannot connect", "No such file"]);
+}
+
+#[test]
+fn it_ends_when_nobody_uses_it_and_when_its_directory_is_gone() {
+    let home = Home::new();
+    let words = ["emulate", "spawn", "doctor"];
+    home.vmrun(&words).env("VMRUN_EMULATED_LINGER", "3").run().succeeds();
+    let qemu = home.qemu();
+    home.touch();
+    ends(qemu);
+    assert!(home.status().is_none());
+
+    home.touch();
+    let qemu = home.qemu();
+    fs::remove_dir_all(home.0.path()).unwrap();
+    ends(qemu);
+    fs::create_dir(home.0.path()).unwrap();
+}
+
+/// Killed at any point, it is told as not running, and the next use starts another one.
+#[test]
+fn a_killed_one_is_noticed() {
+    let home = Home::new();
+    for _ in 0..2 {
+        home.touch();
+        let qemu = home.qemu();
+        kill_process(qemu, Signal::KILL).unwrap();
+        ends(qemu);
+        assert!(home.status().is_none());
+    }
+    home.touch();
+    let qemu = home.qemu();
+    let parent = fs::read_to_string(format!("/proc/{}/status", qemu.as_raw_nonzero())).unwrap();
+    let holder = parent.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse();
+    kill_process(Pid::from_raw(holder.unwrap()).unwrap(), Signal::KILL).unwrap();
+    ends(qemu);
+    assert!(home.status().is_none());
+    home.touch();
+}
+
+#[test]
+fn what_does_not_fit_is_refused_in_one_line() {
+    let home = Home::new();
+    let words = ["emulate", "spawn", "--memory", "3g", "doctor"];
+    let outcome = home.vmrun(&words).run().exits_with(125);
+    let lines: Vec<_> = outcome.stderr.lines().filter(|line| !line.contains("starting")).collect();
+    assert_eq!(lines.len(), 1, "{}", outcome.stderr);
+    assert!(lines[0].contains("3072 MiB does not fit") && lines[0].contains("VMRUN_EMULATED_MEMORY"));
+    // Nothing is in the way of a larger one.
+    home.vmrun(&words).env("VMRUN_EMULATED_MEMORY", "4g").run().succeeds();
+    assert_eq!(home.status().unwrap()["memory"], 4_u64 << 30);
+}

@@ -1,0 +1,4 @@
+//! Emulated machines that are hosts like this one, with KVM. Runs on any host.
+
+mod commands;
+mod host;
