@@ -5,16 +5,17 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::detached;
-use crate::emulate::host::{EmulatedHost, Wanted};
+use crate::emulate::host::{Connection, EmulatedHost, Wanted};
 use crate::hardware;
-use crate::home::Home;
 
 #[derive(Debug, Clone)]
 pub enum Place {
@@ -23,34 +24,59 @@ pub enum Place {
     Emulated(EmulatedHost),
 }
 
+/// A Unix socket in one of the places. Connections to it carry bytes, and each direction's end, and
+/// no file descriptors.
+#[derive(Debug, Clone)]
+pub struct Socket {
+    place: Place,
+    path: PathBuf,
+}
+
 impl Place {
-    /// The place of this state directory's machines.
-    pub fn of(home: &Home) -> Result<Place> {
+    /// The place of the machines of that state directory.
+    pub fn of(home: &Path) -> Place {
         match hardware::virtualization() {
-            Some(_) => Ok(Place::Here),
-            None => Ok(Place::Emulated(EmulatedHost::new(home.root())?)),
+            Some(_) => Place::Here,
+            None => Place::Emulated(EmulatedHost::new(home)),
         }
     }
 
-    /// Connects to the Unix socket at `path` in that place. The connection carries bytes, and each
-    /// direction's end, and no file descriptors.
-    pub fn connect(&self, path: &Path) -> io::Result<UnixStream> {
-        match self {
-            Place::Here => UnixStream::connect(path),
-            Place::Emulated(host) => host.connect(path),
-        }
+    pub fn socket(&self, path: PathBuf) -> Socket {
+        Socket { place: self.clone(), path }
     }
 
-    /// Starts `vmrun WORDS…` in that place, in a session of its own, with none of this process's
-    /// streams. `machine` is the ID of the machine it is for, `memory` that machine's in bytes.
-    pub fn spawn(&self, machine: &str, words: &[OsString], memory: u64) -> Result<()> {
+    /// Starts `vmrun WORDS…` in that place, in a session of its own; it outlives this process. What it
+    /// writes to its standard output and error can be read from the connection. `machine` is the ID
+    /// of the machine it is for, `memory` that machine's in bytes.
+    pub fn spawn(&self, machine: &str, words: &[OsString], memory: u64) -> Result<UnixStream> {
         match self {
             Place::Here => {
                 let own = env::current_exe().context("cannot find vmrun's own executable")?;
-                detached::command(own).args(words).spawn().context("cannot start vmrun again")?;
-                Ok(())
+                let (ours, theirs) = UnixStream::pair().context("cannot make a connection")?;
+                let mut command = detached::command(own);
+                command.args(words).stdout(OwnedFd::from(theirs.try_clone()?)).stderr(OwnedFd::from(theirs));
+                command.spawn().context("cannot start vmrun again")?;
+                Ok(ours)
             }
-            Place::Emulated(host) => host.spawn(&Wanted { label: machine, words, memory }),
+            Place::Emulated(host) => host.spawn(&Wanted { label: machine, words, memory }, Connection::Said),
+        }
+    }
+}
+
+impl Socket {
+    pub fn connect(&self) -> io::Result<UnixStream> {
+        match &self.place {
+            Place::Here => UnixStream::connect(&self.path),
+            Place::Emulated(host) => host.connect(&self.path),
+        }
+    }
+}
+
+impl fmt::Display for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Here => write!(f, "{}", self.path.display()),
+            Place::Emulated(_) => write!(f, "{} in the emulated host", self.path.display()),
         }
     }
 }

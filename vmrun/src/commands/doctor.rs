@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::Result;
 use kernels::{EMULATED_HOST, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
 
+use crate::emulate::host::EmulatedHost;
 use crate::emulate::qemu;
 use crate::hardware::{self, Virtualization};
 use crate::home::{self, Home};
@@ -26,7 +27,7 @@ use Finding::{Fail, Ok as Good, Warn};
 /// Prints a line for each check; the exit code is 1 when one has failed.
 pub fn doctor(home: &Home) -> Result<u8> {
     let emulated = hardware::virtualization().is_none();
-    let checks: [(&str, Finding); 8] = [
+    let checks: [(&str, Finding); 9] = [
         ("processor", processor()),
         ("/dev/kvm", kvm(emulated)),
         ("emulation", emulation(emulated)),
@@ -35,6 +36,7 @@ pub fn doctor(home: &Home) -> Result<u8> {
         ("store", store(home)),
         ("kernels", machine_kernels(home)),
         ("emulation kernel", emulation_kernel(home, emulated)),
+        ("emulated host", emulated_host(home, emulated)),
     ];
     let mut code = 0;
     for (name, finding) in checks {
@@ -153,5 +155,20 @@ fn emulation_kernel(home: &Home, emulated: bool) -> Finding {
         }
         Ok(None) => Good("none, and not needed".into()),
         Err(error) => Fail(format!("{error:#}")),
+    }
+}
+
+fn emulated_host(home: &Home, emulated: bool) -> Finding {
+    match EmulatedHost::new(home.root()).status() {
+        Ok(Some((status, census))) => Good(format!(
+            "runs, with {} machines and {} MiB of {} left (QEMU has PID {})",
+            census.labels.len(),
+            census.available >> 20,
+            status.memory >> 20,
+            status.qemu
+        )),
+        Ok(None) if emulated => Good("does not run: it starts with the first machine".into()),
+        Ok(None) => Good("does not run, and is not needed".into()),
+        Err(error) => Warn(format!("{error:#}: `vmrun emulate stop --force` ends it")),
     }
 }

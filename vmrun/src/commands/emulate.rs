@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::age::age;
 use crate::arguments::{EmulateArguments, EmulatedHostCommand, Format, words_after_pull};
-use crate::emulate::host::{Census, EmulatedHost, Status, Wanted};
+use crate::emulate::host::{Census, Connection, EmulatedHost, Status, Wanted};
 use crate::emulate::{self, EmulateOptions};
 use crate::home::Home;
 use crate::output::{table, warn};
@@ -50,7 +50,7 @@ pub fn run_again(home: &Home, memory: u64) -> Result<u8> {
 }
 
 fn manage(home: &Home, command: EmulatedHostCommand) -> Result<u8> {
-    let host = EmulatedHost::new(home.root())?;
+    let host = EmulatedHost::new(home.root());
     match command {
         EmulatedHostCommand::Status { format } => show(host.status()?, format),
         EmulatedHostCommand::Stop { force } => {
@@ -65,11 +65,10 @@ fn manage(home: &Home, command: EmulatedHostCommand) -> Result<u8> {
         }
         EmulatedHostCommand::Spawn { detached, memory, words } => {
             let wanted = Wanted { label: "spawned by hand", words: &words, memory };
-            if detached {
-                host.spawn(&wanted)?;
-                return Ok(0);
+            match detached {
+                true => host.spawn(&wanted, Connection::Said).map(|_| 0),
+                false => relay(host.spawn(&wanted, Connection::Life)?),
             }
-            relay(host.spawn_attached(&wanted)?)
         }
     }
 }

@@ -159,19 +159,11 @@ impl Agent {
         }
         let failed = |error: anyhow::Error| Refusal::new(Reason::Other, format!("{error:#}"));
         let accepted = encoded(&Answer::Ok(())).map_err(failed)?;
-        let stream = match spawn.attached {
-            true => Some(UnixStream::pair().map_err(|error| failed(error.into()))?),
-            false => None,
-        };
-        let (ours, theirs) = stream.unzip();
-        let started = self.children.start(&self.copy, spawn, theirs.map(|theirs| (channel, theirs)));
+        let (ours, theirs) = UnixStream::pair().map_err(|error| failed(error.into()))?;
+        let started = self.children.start(&self.copy, spawn, channel, theirs);
         let (name, pidfd) = started.map_err(failed)?;
         self.carrier.watch(pidfd, name).map_err(failed)?;
-        match ours {
-            Some(ours) => self.carrier.attach(channel, &accepted, ours).map_err(failed)?,
-            None => self.carrier.refuse(channel, &accepted),
-        }
-        Ok(())
+        self.carrier.attach(channel, &accepted, ours).map_err(failed)
     }
 
     fn census(&self) -> Census {

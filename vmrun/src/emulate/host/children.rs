@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use super::request::Spawn;
+use super::request::{Connection, Spawn};
 use crate::detached;
 use crate::emulate::mux::{ChannelId, Foreign};
 
@@ -35,23 +35,25 @@ struct Running {
 }
 
 impl Children {
-    /// Starts `program` as asked for; an attached one has `stream` for its input and output.
+    /// Starts `program` as asked for, with `stream`, which is the channel's.
     pub fn start(
         &mut self,
         program: &Path,
         spawn: &Spawn,
-        stream: Option<(ChannelId, UnixStream)>,
+        channel: ChannelId,
+        stream: UnixStream,
     ) -> Result<(Foreign, &OwnedFd)> {
         let mut command = detached::command(program);
         command.args(spawn.words.iter().map(|word| OsStr::from_bytes(word)));
         let env = spawn.env.iter().cloned();
         command.envs(env.map(|(name, value)| (OsString::from_vec(name), OsString::from_vec(value))));
-        // What it complains of is in the holder's log.
-        command.stderr(Stdio::inherit());
-        let attached = stream.as_ref().map(|(id, _)| *id);
-        if let Some((_, stream)) = stream {
-            command.stdin(OwnedFd::from(stream.try_clone()?)).stdout(OwnedFd::from(stream));
-        }
+        command.stdout(OwnedFd::from(stream.try_clone()?));
+        match spawn.connection {
+            Connection::Said => command.stderr(OwnedFd::from(stream)),
+            // What it complains of is in the holder's log.
+            Connection::Life => command.stdin(OwnedFd::from(stream)).stderr(Stdio::inherit()),
+        };
+        let attached = (spawn.connection == Connection::Life).then_some(channel);
         let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let pid = Pid::from_child(&child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch a process")?;

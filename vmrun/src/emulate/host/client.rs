@@ -17,7 +17,9 @@ use serde::de::DeserializeOwned;
 
 use super::files::Files;
 use super::memory;
-use super::request::{Answer, Asked, Census, FileIdentity, Reason, Refusal, Request, Spawn, Status};
+use super::request::{
+    Answer, Asked, Census, Connection, FileIdentity, Reason, Refusal, Request, Spawn, Status,
+};
 use crate::detached;
 use crate::output::warn;
 
@@ -51,9 +53,9 @@ enum Denied {
 }
 
 impl EmulatedHost {
-    /// The one of the state directory `home`, which exists.
-    pub fn new(home: &Path) -> Result<EmulatedHost> {
-        Ok(EmulatedHost { files: Files::new(home)? })
+    /// The one of the state directory `home`.
+    pub fn new(home: &Path) -> EmulatedHost {
+        EmulatedHost { files: Files::new(home) }
     }
 
     /// Connects to the Unix socket at `path` in the emulated host. Where no host runs there is none.
@@ -65,19 +67,9 @@ impl EmulatedHost {
         }
     }
 
-    /// Starts a vmrun in the emulated host, which is started first if need be. It outlives this
-    /// process and has none of its streams.
-    pub fn spawn(&self, wanted: &Wanted<'_>) -> Result<()> {
-        self.start_process(wanted, false).map(drop)
-    }
-
-    /// The same, with the connection for its standard input and output. It ends with that.
-    pub fn spawn_attached(&self, wanted: &Wanted<'_>) -> Result<UnixStream> {
-        self.start_process(wanted, true)
-    }
-
-    fn start_process(&self, wanted: &Wanted<'_>, attached: bool) -> Result<UnixStream> {
-        let request = Request::Spawn(spawn(wanted, attached)?);
+    /// Starts a vmrun in the emulated host, which is started first if need be.
+    pub fn spawn(&self, wanted: &Wanted<'_>, connection: Connection) -> Result<UnixStream> {
+        let request = Request::Spawn(spawn(wanted, connection)?);
         // A host that is about to end, or has to make room for another one, is one more round.
         for _ in 0..4 {
             let refusal = match self.ask(request.clone()) {
@@ -214,7 +206,7 @@ impl EmulatedHost {
     }
 }
 
-fn spawn(wanted: &Wanted<'_>, attached: bool) -> Result<Spawn> {
+fn spawn(wanted: &Wanted<'_>, connection: Connection) -> Result<Spawn> {
     let own = env::vars_os().filter(|(name, _)| {
         let name = name.as_bytes();
         name.starts_with(b"VMRUN_") && name != b"VMRUN_HOME"
@@ -225,7 +217,7 @@ fn spawn(wanted: &Wanted<'_>, attached: bool) -> Result<Spawn> {
         words: wanted.words.iter().map(|word| word.as_bytes().to_vec()).collect(),
         env: own.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect(),
         memory: wanted.memory,
-        attached,
+        connection,
     };
     Ok(spawn)
 }

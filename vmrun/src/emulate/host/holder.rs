@@ -46,7 +46,7 @@ const FIRST_CLIENT: Foreign = 2;
 pub fn main(home: &Home, memory: u64) -> Result<u8> {
     detached::close_inherited();
     super::allow_many_files();
-    let files = Files::new(home.root())?;
+    let files = Files::new(home.root());
     let Some(_life) = files.lock_life(SHORT)? else { bail!("the emulated host runs already") };
     files.withdraw();
     let words = [env::current_exe()?.into_os_string(), "emulated-agent".into()];

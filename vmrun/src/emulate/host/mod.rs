@@ -23,7 +23,7 @@ mod request;
 pub use agent::main as agent;
 pub use client::{EmulatedHost, Wanted};
 pub use holder::main as holder;
-pub use request::{Census, Status};
+pub use request::{Census, Connection, Status};
 
 /// Each connection takes a descriptor or two: as many as this process may have.
 fn allow_many_files() {

@@ -48,9 +48,16 @@ pub struct Spawn {
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// Memory that has to be free, in bytes.
     pub memory: u64,
-    /// The connection is its standard input and output, and it is ended with that. Otherwise it
-    /// outlives the connection and has neither.
-    pub attached: bool,
+    pub connection: Connection,
+}
+
+/// What the connection is to a process that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Connection {
+    /// Its standard output and error. It outlives the connection.
+    Said,
+    /// Its standard input and output. It is ended with the connection.
+    Life,
 }
 
 /// What has become of a request.
