@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use guest_protocol::{Process, StartFailure};
+use guest_protocol::{GuestMessage, Process, StartFailure};
 
 use crate::user::Identity;
 
@@ -18,6 +18,12 @@ pub struct NotStarted {
 impl NotStarted {
     pub fn other(message: impl Into<String>) -> NotStarted {
         NotStarted { failure: StartFailure::Other, message: message.into() }
+    }
+}
+
+impl From<NotStarted> for GuestMessage {
+    fn from(NotStarted { failure, message }: NotStarted) -> GuestMessage {
+        GuestMessage::StartFailed { failure, message }
     }
 }
 

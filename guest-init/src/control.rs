@@ -27,6 +27,11 @@ impl Control {
         }
     }
 
+    /// A control stream on which something has been received before.
+    pub fn resume(connection: Rc<OwnedFd>, received: Vec<u8>) -> Control {
+        Control { connection: Some(connection), incoming: received, ..Control::default() }
+    }
+
     pub fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let connection = self.connection.as_ref()?;
         let flags = if self.outgoing.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
@@ -52,13 +57,6 @@ impl Control {
         let Some(connection) = &self.connection else { return messages };
         let mut chunk = [0; 512];
         loop {
-            match read(connection, &mut chunk) {
-                Ok(0) => self.lost = true,
-                Ok(count) => self.incoming.extend_from_slice(&chunk[..count]),
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => break,
-                Err(_) => self.lost = true,
-            }
             loop {
                 match frame::take(&mut self.incoming) {
                     Ok(Some(message)) => messages.push(message),
@@ -73,8 +71,20 @@ impl Control {
                 self.connection = None;
                 break;
             }
+            match read(connection, &mut chunk) {
+                Ok(0) => self.lost = true,
+                Ok(count) => self.incoming.extend_from_slice(&chunk[..count]),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(_) => self.lost = true,
+            }
         }
         messages
+    }
+
+    /// Whether all that was sent is on its way, or there is nobody for it.
+    pub fn is_flushed(&self) -> bool {
+        self.outgoing.is_empty() || self.lost
     }
 
     fn flush(&mut self) {

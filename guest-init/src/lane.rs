@@ -23,6 +23,8 @@ pub enum End {
     Open(Rc<OwnedFd>),
     /// Nothing comes from it, or can be given to it, any more.
     Over,
+    /// A sink that takes everything and keeps nothing.
+    Nowhere,
 }
 
 /// Which of a stream's directions a lane is.
@@ -49,11 +51,23 @@ pub struct Lane {
     buffer: Buffer,
     /// On a port: what turns received pieces into the stream.
     pieces: Option<Decoder>,
+    /// The source's bytes are lost when the host is, instead of being refused.
+    outlives_host: bool,
+    /// How many more bytes of the source are the stream's, when that is known.
+    left: Option<usize>,
+    /// The source, when the stream has ended before it.
+    rest: Option<Rc<OwnedFd>>,
 }
 
 impl Lane {
     pub fn new(stream: Stream, way: Way, from: End, to: End) -> Lane {
-        Lane { stream, way, from, to, buffer: Buffer::default(), pieces: None }
+        let (buffer, pieces, left, rest) = (Buffer::default(), None, None, None);
+        Lane { stream, way, from, to, buffer, pieces, outlives_host: false, left, rest }
+    }
+
+    /// Reads on when the host does not, so that the writer is not kept from its work.
+    pub fn outliving_host(self) -> Lane {
+        Lane { outlives_host: true, ..self }
     }
 
     /// Gives the lane the host's end, unless it has had one. An end that carries pieces is given
@@ -133,6 +147,45 @@ impl Lane {
         self.settle();
     }
 
+    /// The stream ends with what is in the source, a pipe, by now: whose stream it was has ended. Others
+    /// may go on writing into the pipe.
+    pub fn end_with_present(&mut self) {
+        if let End::Open(from) = &self.from {
+            let present = rustix::io::ioctl_fionread(&**from).unwrap_or(0);
+            self.left = Some(usize::try_from(present).unwrap_or(usize::MAX));
+            self.turn(false);
+        }
+    }
+
+    /// What reads on from a source that has not ended with its stream, so that nobody is kept from
+    /// writing to it.
+    pub fn take_rest(&mut self) -> Option<Lane> {
+        let from = End::Open(self.rest.take()?);
+        Some(Lane::new(self.stream, self.way, from, End::Nowhere))
+    }
+
+    /// The host reads no more, and has said so: whoever writes on is to learn of it.
+    pub fn refuse(&mut self) {
+        self.outlives_host = false;
+        self.abandon();
+    }
+
+    /// The host is gone.
+    pub fn lose_host(&mut self) {
+        if self.way == Way::ToHost && self.outlives_host && !matches!(self.to, End::Over) {
+            self.buffer.discard();
+            self.to = End::Nowhere;
+            self.turn(false);
+        } else {
+            self.abandon();
+        }
+    }
+
+    /// Whether nothing is on its way through it.
+    pub fn is_idle(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// Nothing will be taken any more: what is in the buffer is lost.
     pub fn abandon(&mut self) {
         self.from = End::Over;
@@ -155,12 +208,18 @@ impl Lane {
         if !self.buffer.has_room() {
             return false;
         }
+        if self.left == Some(0) {
+            self.rest = Some(from.clone());
+            self.source_over();
+            return false;
+        }
         let header = if self.sends_pieces() { pieces::HEADER } else { 0 };
         let room = self.buffer.room();
         // Behind them stays room for the header of the last piece, the one without bytes.
-        let end = room.len() - header;
+        let end = (room.len() - header).min(self.left.unwrap_or(usize::MAX).saturating_add(header));
         match read(&**from, &mut room[header..end]) {
             Ok(count) if count > 0 => {
+                self.left = self.left.map(|left| left.saturating_sub(count));
                 self.received(count);
                 true
             }
@@ -210,10 +269,17 @@ impl Lane {
     }
 
     fn flush(&mut self, sink_gone: bool) -> bool {
-        let End::Open(to) = &self.to else { return false };
         if self.buffer.is_empty() {
             return false;
         }
+        let to = match &self.to {
+            End::Open(to) => to,
+            End::Nowhere => {
+                self.buffer.discard();
+                return true;
+            }
+            End::Awaited | End::Over => return false,
+        };
         match write(&**to, self.buffer.pending()) {
             Ok(count) => {
                 self.buffer.taken(count);
@@ -223,7 +289,7 @@ impl Lane {
             Err(Errno::INTR) => true,
             Err(_) => {
                 // Nobody reads on: closing our end lets the writer know, as in a pipeline.
-                self.abandon();
+                self.lose_host();
                 false
             }
         }
@@ -238,7 +304,7 @@ impl Lane {
                     let _ = shutdown(&**to, Shutdown::Write);
                 }
                 self.to = End::Over;
-            } else if self.way == Way::ToProcess {
+            } else if self.way == Way::ToProcess || matches!(self.to, End::Nowhere) {
                 self.to = End::Over;
             }
             self.buffer.discard();

@@ -10,20 +10,25 @@
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code, unused_imports))]
 
+mod attended;
 mod buffer;
+mod cgroup;
 mod command;
 mod control;
 mod device;
 mod emulated_host;
 mod entropy;
 mod errno;
+mod execs;
 mod fault;
+mod guest;
 mod host_files;
 mod lane;
 mod log;
 mod loopback;
 mod modules;
 mod mounts;
+mod namespaces;
 mod overlay;
 mod pieces;
 mod ports;

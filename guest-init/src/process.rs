@@ -1,18 +1,21 @@
-//! Starting the image's command as PID 1 of a PID namespace of its own.
+//! Starting the machine's processes: the first one, as PID 1 of a PID namespace of its own, and more
+//! beside it.
 
+use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 
 use guest_protocol::{Process, StartFailure};
 use rustix::fd::OwnedFd;
 use rustix::fs::Mode;
 use rustix::io::{Errno, read, write};
-use rustix::mount::{MountFlags, UnmountFlags, unmount};
-use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, chdir, getrlimit, setrlimit, setsid, umask};
+use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, chdir, setrlimit, setsid, umask};
 use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 
+use crate::cgroup::Cgroup;
 use crate::command::{self, Command, NotStarted};
 use crate::errno;
-use crate::mounts::{make_directories, mount_on};
+use crate::mounts::make_directories;
+use crate::namespaces::{self, Fork, Namespaces};
 use crate::signals;
 use crate::stamp::Stamps;
 use crate::stdio::{Ends, Stdio};
@@ -26,12 +29,21 @@ pub struct Prepared {
     command: Command,
     identity: Identity,
     stdio: Stdio,
+    files: Rlimit,
 }
 
 /// A process that runs.
 pub struct Started {
     pub pid: Pid,
     pub ends: Ends,
+}
+
+/// A process that is about to execute its command.
+pub struct Starting {
+    pub pid: Pid,
+    pub ends: Ends,
+    /// Ends when the command runs; what comes before says why it does not.
+    pub report: OwnedFd,
 }
 
 /// Makes `cwd` when it is missing, as Docker does.
@@ -42,50 +54,86 @@ pub fn make_working_directory(process: &Process) -> Result<(), NotStarted> {
     make_directories(&process.cwd).map_err(|error| no_working_directory(&process.cwd, error))
 }
 
-/// Looks up user and command in the root that guest-init has now, and makes the streams.
-pub fn prepare(process: &Process, hostname: Option<&str>) -> Result<Prepared, NotStarted> {
+/// Looks up user and command in the root that guest-init has now, and makes the streams. `files` is
+/// what guest-init itself was given for open files.
+pub fn prepare(process: &Process, hostname: Option<&str>, files: Rlimit) -> Result<Prepared, NotStarted> {
     let identity = user::look_up(&process.user).map_err(|error| NotStarted::other(error.to_string()))?;
     let command = command::complete(process, &identity, hostname)?;
     let stdio =
         Stdio::open(process, &identity).map_err(|error| doing("cannot make the process's streams", error))?;
-    Ok(Prepared { command, identity, stdio })
+    Ok(Prepared { command, identity, stdio, files })
 }
 
 impl Prepared {
-    /// Starts it; returns when the command itself runs.
-    pub fn start(self, stamps: &mut Stamps) -> Result<Started, NotStarted> {
-        let (report, child_report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|error| doing("cannot make a pipe", error))?;
-        let flags = libc::c_long::from(libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::SIGCHLD);
-        let none: libc::c_long = 0;
-        // SAFETY: without CLONE_VM this is a fork: the child has a copy of this address space and goes
-        // on from here. guest-init has one thread, so no lock is held by one that is gone.
-        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
-        if pid == 0 {
-            stamps.close();
-            let Err(failed) = self.run();
-            send_report(&child_report, &failed);
-            // SAFETY: ends this child at once, without anything of the parent's being run or flushed.
-            unsafe { libc::_exit(127) };
-        }
-        let pid = i32::try_from(pid)
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| doing("cannot make a process", errno::last()))?;
-        drop(child_report);
-        match receive_report(&report) {
+    /// Starts the machine's first process; returns when the command itself runs.
+    pub fn start(self, stamps: &mut Stamps, cgroup: Option<&Cgroup>) -> Result<Started, NotStarted> {
+        let starting = self.fork(
+            || namespaces::fork_first(cgroup),
+            |prepared| {
+                stamps.close();
+                namespaces::settle(cgroup.is_some())
+                    .map_err(|error| doing("cannot mount /proc and the cgroups of the process", error))?;
+                let streams = prepared.stdio.install();
+                streams.map_err(|error| doing("cannot install the process's streams", error))?;
+                prepared.stdio.offer_console();
+                prepared.execute(StartFailure::Other)
+            },
+        )?;
+        match receive_report(&starting.report) {
             Some(failed) => Err(failed),
-            None => Ok(Started { pid, ends: self.stdio.into_ours() }),
+            None => Ok(Started { pid: starting.pid, ends: starting.ends }),
         }
     }
 
-    /// The child's way to its exec.
-    fn run(&self) -> Result<std::convert::Infallible, NotStarted> {
-        setsid().map_err(|error| doing("cannot make a session", error))?;
-        fresh_proc().map_err(|error| doing("cannot mount /proc of the process", error))?;
-        self.stdio.install().map_err(|error| doing("cannot install the process's streams", error))?;
-        chdir(&self.command.cwd).map_err(|error| no_working_directory(self.command.cwd.to_bytes(), error))?;
-        raise_limits();
+    /// Starts one more process beside the machine's first, in `cgroup`, or in what `another` finds where
+    /// that one has been divided and takes no processes any more.
+    pub fn start_in(
+        self,
+        namespaces: &Namespaces,
+        cgroup: Option<&Cgroup>,
+        another: impl FnOnce() -> Option<Cgroup>,
+    ) -> Result<Starting, NotStarted> {
+        self.fork(
+            || match namespaces.fork(cgroup) {
+                Err(Errno::BUSY) => namespaces.fork(another().as_ref()),
+                forked => forked,
+            },
+            |prepared| {
+                namespaces.join().map_err(|error| doing("cannot join the machine's namespaces", error))?;
+                let streams = prepared.stdio.install();
+                streams.map_err(|error| doing("cannot install the process's streams", error))?;
+                prepared.execute(StartFailure::NotFound)
+            },
+        )
+    }
+
+    fn fork(
+        self,
+        fork: impl FnOnce() -> Result<Fork, Errno>,
+        run: impl FnOnce(&Prepared) -> Result<Infallible, NotStarted>,
+    ) -> Result<Starting, NotStarted> {
+        let (report, child_report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|error| doing("cannot make a pipe", error))?;
+        match fork().map_err(|error| doing("cannot make a process", error))? {
+            Fork::Parent(pid) => Ok(Starting { pid, ends: self.stdio.into_ours(), report }),
+            Fork::Child => {
+                let session = setsid().map_err(|error| doing("cannot make a session", error));
+                let Err(failed) = session.and_then(|_| run(&self));
+                send_report(&child_report, &failed);
+                // SAFETY: ends this child at once, without anything of the parent's being run or flushed.
+                unsafe { libc::_exit(127) };
+            }
+        }
+    }
+
+    /// The last steps, in the child. `without_directory` is what a missing working directory counts as.
+    fn execute(&self, without_directory: StartFailure) -> Result<Infallible, NotStarted> {
+        chdir(&self.command.cwd).map_err(|error| {
+            let failed = no_working_directory(self.command.cwd.to_bytes(), error);
+            if error == Errno::NOENT { NotStarted { failure: without_directory, ..failed } } else { failed }
+        })?;
+        // The soft limit is what it was, for programs that close every descriptor they might have.
+        let _ = setrlimit(Resource::Nofile, Rlimit { maximum: Some(MAX_OPEN_FILES), ..self.files });
         umask(Mode::from_raw_mode(0o022));
         become_user(&self.identity).map_err(|error| doing("cannot become the user", error))?;
         signals::reset();
@@ -99,19 +147,6 @@ fn doing(what: &str, error: Errno) -> NotStarted {
 
 fn no_working_directory(path: &[u8], error: Errno) -> NotStarted {
     doing(&["cannot use the working directory ", &String::from_utf8_lossy(path)].concat(), error)
-}
-
-/// /proc of the new namespace in place of guest-init's.
-fn fresh_proc() -> Result<(), Errno> {
-    unmount("/proc", UnmountFlags::DETACH)?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount_on("proc", "/proc", "proc", flags, "")
-}
-
-/// The soft limit stays as it is, for programs that close every descriptor they might have.
-fn raise_limits() {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { maximum: Some(MAX_OPEN_FILES), ..limit });
 }
 
 fn become_user(identity: &Identity) -> Result<(), Errno> {
@@ -170,7 +205,7 @@ fn send_report(to: &OwnedFd, failed: &NotStarted) {
 }
 
 /// `None` when the pipe was closed by a successful exec.
-fn receive_report(from: &OwnedFd) -> Option<NotStarted> {
+pub fn receive_report(from: &OwnedFd) -> Option<NotStarted> {
     let mut report = [0; 4096];
     let count = loop {
         match read(from, &mut report) {

@@ -1,4 +1,4 @@
-use guest_protocol::{StartFailure, frame};
+use guest_protocol::{GuestMessage, HostMessage, StartFailure, frame};
 use rustix::io::{read, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -15,7 +15,11 @@ fn session() -> (OwnedFd, OwnedFd, Session) {
         (Hello::Stream(Stream::Stdout), Rc::new(guest_stdout)),
     ];
     let children = signals::watch_children().unwrap();
-    (control, stdout, Session::of_message(failed(), children, Transport::Ports(ports)))
+    (
+        control,
+        stdout,
+        Session::new(Attended::missing(failed()), Guest::new(None, None), children, Transport::Ports(ports)),
+    )
 }
 
 fn failed() -> GuestMessage {
@@ -31,31 +35,31 @@ fn received(from: &OwnedFd) -> Vec<u8> {
 
 #[test]
 fn a_machine_without_a_process_says_why_and_ends_its_streams() {
-    let (control, stdout, session) = session();
+    let (control, stdout, mut session) = session();
     frame::write(writer(&control), &HostMessage::Close).unwrap();
-    assert_eq!(session.run(), Ending::Closed);
+    assert_eq!(session.run_to_end(), Ending::Closed);
     assert_eq!(frame::take::<GuestMessage>(&mut received(&control)).unwrap(), Some(failed()));
     assert_eq!(received(&stdout), [0; 4]);
 }
 
 #[test]
 fn a_host_that_vanishes_ends_the_session() {
-    let (control, _stdout, session) = session();
+    let (control, _stdout, mut session) = session();
     drop(control);
-    assert_eq!(session.run(), Ending::Lost);
+    assert_eq!(session.run_to_end(), Ending::Lost);
 }
 
 #[test]
 fn a_host_that_speaks_otherwise_is_no_host() {
-    let (control, _stdout, session) = session();
+    let (control, _stdout, mut session) = session();
     write(&control, &[0xff; 32]).unwrap();
-    assert_eq!(session.run(), Ending::Lost);
+    assert_eq!(session.run_to_end(), Ending::Lost);
 }
 
 #[test]
 fn patience_ends() {
     let (_control, _stdout, session) = session();
-    assert_eq!(session.give_up_after(Duration::from_millis(20)).run(), Ending::Waited);
+    assert_eq!(session.give_up_after(Duration::from_millis(20)).run_to_end(), Ending::Waited);
 }
 
 fn writer(fd: &OwnedFd) -> std::fs::File {

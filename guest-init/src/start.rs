@@ -8,8 +8,11 @@ use guest_protocol::{
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::system::{RebootCommand, reboot, sethostname};
 
+use crate::attended::Attended;
+use crate::cgroup::Cgroup;
 use crate::command::NotStarted;
 use crate::fault::{Fault, OrFault};
+use crate::guest::Guest;
 use crate::overlay::Layers;
 use crate::process::Started;
 use crate::session::{Session, Transport};
@@ -54,21 +57,23 @@ fn live() -> Result<(), Fault> {
     stamps.write(Stamp::Listening);
 
     let children = signals::watch_children().or_fault("cannot watch", "children")?;
-    let started = start_process(&config, &mut stamps);
+    // An emulated host's commands are not a machine: they have all cgroups to themselves.
+    let cgroup = if let Role::Machine(_) = config.role { Cgroup::make() } else { None };
+    let guest = Guest::new(cgroup, layers);
+    let started = start_process(&config, &guest, &mut stamps);
     stamps.close();
     let rest = leave(bootfs);
-    let session = match started {
-        Ok(Some(started)) => Session::of_process(started, children, transport),
-        Ok(None) => Session::without_process(children, transport),
-        Err(NotStarted { failure, message }) => {
-            Session::of_message(GuestMessage::StartFailed { failure, message }, children, transport)
-        }
+    let main = match started {
+        Ok(Some(started)) => Attended::main(started),
+        Ok(None) => Attended::default(),
+        Err(failed) => Attended::missing(failed.into()),
     };
-    match rest {
+    let session = Session::new(main, guest, children, transport);
+    let guest = match rest {
         Some(rest) => session.doing_later(LATER, rest).run(),
         None => session.run(),
     };
-    match (&config.role, &layers) {
+    match (&config.role, &guest.layers) {
         (Role::EmulatedHost(host), _) => emulated_host::unmount_shares(host),
         (Role::Machine(Machine { upper: Upper::Disk, .. }), Some(layers)) => upper_disk::finish(layers),
         _ => {}
@@ -127,16 +132,16 @@ fn name_and_network(hostname: Option<&str>) -> Result<(), Fault> {
     loopback::bring_up()
 }
 
-fn start_process(config: &Config, stamps: &mut Stamps) -> Result<Option<Started>, NotStarted> {
+fn start_process(config: &Config, guest: &Guest, stamps: &mut Stamps) -> Result<Option<Started>, NotStarted> {
     let Config { role, process: Some(process), .. } = config else { return Ok(None) };
     let hostname = match role {
         Role::Machine(machine) => Some(machine.hostname.as_str()),
         Role::EmulatedHost(_) => None,
     };
-    let prepared = process::prepare(process, hostname)?;
+    let prepared = process::prepare(process, hostname, guest.files())?;
     // Here a template of a warm machine is complete: whatever waits to be woken with a new identity
     // waits before this line.
-    let started = prepared.start(stamps)?;
+    let started = prepared.start(stamps, guest.cgroup.as_ref())?;
     stamps.write(Stamp::ProcessStarted);
     Ok(Some(started))
 }
@@ -167,8 +172,9 @@ fn report(fault: Fault) {
     let (Some(transport), Ok(children)) = (any_transport(), signals::watch_children()) else { return };
     // The host comes when it is told that it can.
     Stamps::open().write(Stamp::Listening);
-    let session = Session::of_message(GuestMessage::Fault { message }, children, transport);
-    session.give_up_after(FAULT_PATIENCE).run();
+    let main = Attended::missing(GuestMessage::Fault { message });
+    let guest = Guest::new(None, None);
+    Session::new(main, guest, children, transport).give_up_after(FAULT_PATIENCE).run();
 }
 
 /// A way to the host that needs nothing of what may have failed.

@@ -56,11 +56,15 @@ impl Stdio {
             }
             Theirs::Terminal(terminal) => {
                 install([terminal.slave.as_fd(); 3])?;
-                terminal.take_control()?;
-                // Docker's /dev/console is the process's terminal too.
-                let _ = mount_bind(&*terminal.path, "/dev/console");
-                Ok(())
+                terminal.take_control()
             }
+        }
+    }
+
+    /// In the machine's first process: Docker's /dev/console is its terminal too, where it has one.
+    pub fn offer_console(&self) {
+        if let Theirs::Terminal(terminal) = &self.theirs {
+            let _ = mount_bind(&*terminal.path, "/dev/console");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::mem::size_of;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use guest_protocol::{Hello, PORT, frame};
 use rustix::event::PollFlags;
@@ -12,7 +13,13 @@ use crate::errno;
 use crate::fault::{Fault, OrFault};
 
 /// Connections that the host has made at once and that have not said yet what they are.
-const MAX_UNGREETED: usize = 16;
+const MAX_UNGREETED: usize = 64;
+
+/// How long a connection may take to say it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Connections that the kernel keeps until they are looked at.
+const BACKLOG: i32 = 1024;
 
 /// A hello's length in bytes is at most this.
 const MAX_HELLO: usize = 64;
@@ -28,6 +35,7 @@ pub struct Listener {
 struct Ungreeted {
     connection: OwnedFd,
     received: Vec<u8>,
+    until: Instant,
 }
 
 enum Progress {
@@ -48,21 +56,26 @@ impl Listener {
         listening.into_iter().chain(ungreeted).map(|fd| (fd, PollFlags::IN))
     }
 
+    /// When a connection has been silent for too long.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.ungreeted.iter().map(|ungreeted| ungreeted.until).min()
+    }
+
     /// The connections that have said what they are.
     pub fn greeted(&mut self) -> Vec<(Hello, Rc<OwnedFd>)> {
         while self.ungreeted.len() < MAX_UNGREETED {
             let Ok((connection, cid)) = accept(&self.socket) else { break };
             // The kernel vouches for the number: no process of the guest (vsock_loopback) gets past it.
             if cid == libc::VMADDR_CID_HOST {
-                self.ungreeted.push(Ungreeted { connection, received: Vec::new() });
+                self.ungreeted.push(Ungreeted::new(connection));
             }
         }
         let mut greeted = Vec::new();
         for mut ungreeted in std::mem::take(&mut self.ungreeted) {
             match ungreeted.progress() {
-                Progress::Waiting => self.ungreeted.push(ungreeted),
+                Progress::Waiting if Instant::now() < ungreeted.until => self.ungreeted.push(ungreeted),
                 Progress::Greeted(hello) => greeted.push((hello, Rc::new(ungreeted.connection))),
-                Progress::Refused => {}
+                Progress::Waiting | Progress::Refused => {}
             }
         }
         greeted
@@ -70,6 +83,10 @@ impl Listener {
 }
 
 impl Ungreeted {
+    fn new(connection: OwnedFd) -> Ungreeted {
+        Ungreeted { connection, received: Vec::new(), until: Instant::now() + PATIENCE }
+    }
+
     /// Reads up to the hello's end and no further: what follows is the stream's.
     fn progress(&mut self) -> Progress {
         loop {
@@ -114,7 +131,7 @@ fn listening_socket() -> Result<OwnedFd, Errno> {
     if bound < 0 {
         return Err(errno::last());
     }
-    rustix::net::listen(&socket, MAX_UNGREETED as i32)?;
+    rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket)
 }
 
@@ -153,7 +170,7 @@ mod tests {
     fn ungreeted() -> (OwnedFd, Ungreeted) {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let (host, connection) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
-        (host, Ungreeted { connection, received: Vec::new() })
+        (host, Ungreeted::new(connection))
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub const MAX_REQUEST: usize = 4 << 20;
 pub enum Error {
     #[error("the stream ended")]
     Closed,
-    #[error("a frame of {0} bytes, more than {MAX_FRAME}")]
+    #[error("a frame of {0} bytes, more than are allowed")]
     TooLong(usize),
     #[error("a frame that is not of this protocol: {0}")]
     Malformed(#[from] postcard::Error),
@@ -36,11 +36,16 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
 }
 
 /// Writes `value` as one frame, in one write.
-pub fn write(mut to: impl Write, value: &impl Serialize) -> Result<(), Error> {
+pub fn write(to: impl Write, value: &impl Serialize) -> Result<(), Error> {
+    write_within(MAX_FRAME, to, value)
+}
+
+/// As [`write`], for the few frames that have another limit than [`MAX_FRAME`].
+pub fn write_within(limit: usize, mut to: impl Write, value: &impl Serialize) -> Result<(), Error> {
     let mut bytes = vec![0; 4];
     bytes = postcard::to_extend(value, bytes)?;
     let length = bytes.len() - 4;
-    if length > MAX_FRAME {
+    if length > limit {
         return Err(Error::TooLong(length));
     }
     bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
@@ -72,9 +77,14 @@ pub fn read<T: DeserializeOwned>(mut from: impl Read) -> Result<T, Error> {
 /// Takes the first frame out of `received`, bytes that came from a stream that is read without
 /// waiting; `None` while the frame is not whole.
 pub fn take<T: DeserializeOwned>(received: &mut Vec<u8>) -> Result<Option<T>, Error> {
+    take_within(MAX_FRAME, received)
+}
+
+/// As [`take`], for the few frames that have another limit than [`MAX_FRAME`].
+pub fn take_within<T: DeserializeOwned>(limit: usize, received: &mut Vec<u8>) -> Result<Option<T>, Error> {
     let Some((length, rest)) = received.split_first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_le_bytes(*length) as usize;
-    if length > MAX_FRAME {
+    if length > limit {
         return Err(Error::TooLong(length));
     }
     let Some(bytes) = rest.get(..length) else { return Ok(None) };

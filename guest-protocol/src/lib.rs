@@ -25,7 +25,7 @@ pub use config::{
     CONFIG_PATH, Config, EmulatedHost, Init, LATER_MODULES_DIR, Limit, MODULES_DIR, Machine, Process, Role,
     RootfsDevice, Share, Tmpfs, UPPER_DISK, Upper, WindowSize,
 };
-pub use message::{ExitStatus, GuestMessage, Hello, HostMessage, StartFailure, Stream};
+pub use message::{ExecRequest, ExitStatus, GuestMessage, Hello, HostMessage, StartFailure, Stream};
 
 /// The vsock port guest-init listens on.
 pub const PORT: u32 = 1;

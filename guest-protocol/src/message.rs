@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::WindowSize;
+use crate::config::{Process, WindowSize};
 
 /// The first frame the host sends on a new connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,10 +11,11 @@ pub enum Hello {
     Control,
     /// After this frame the connection carries one stream's raw bytes, until its end is shut down.
     Stream(Stream),
-    /// Starts one more process. A frame with its [`crate::Process`] follows (at most
+    /// Starts one more process. An [`ExecRequest`] frame follows (at most
     /// [`crate::frame::MAX_REQUEST`]); then the connection carries [`HostMessage`]s and
     /// [`GuestMessage`]s about that process. `token` is any number that no other exec of the machine
     /// has; the host connects the process's streams with it, and the process starts when all are there.
+    /// When the host loses interest (the connection ends), the process goes on and its output is lost.
     Exec { token: u64 },
     /// As [`Hello::Stream`], of the process that [`Hello::Exec`] with this `token` starts.
     ExecStream { token: u64, stream: Stream },
@@ -29,6 +30,14 @@ pub enum Hello {
     Statistics,
     /// Answered by one `Result<Vec<ProcessRow>, String>` frame.
     Processes,
+}
+
+/// What an exec starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    pub process: Process,
+    /// Nobody connects its streams: there is nothing on its input, and its output is lost.
+    pub detached: bool,
 }
 
 /// A raw byte stream between the host and the guest.
@@ -54,8 +63,10 @@ pub enum HostMessage {
     Signal(u8),
     /// The host's terminal has a new size.
     Resize(WindowSize),
-    /// All output has been received: flush what must last and power off.
+    /// All output has been received: flush what must last and power off. An exec's has no such power.
     Close,
+    /// Nobody reads this output of an exec's process any more: its next write fails, as in a pipeline.
+    Unread(Stream),
 }
 
 /// What guest-init says on the control stream.
@@ -65,6 +76,8 @@ pub enum GuestMessage {
     StartFailed { failure: StartFailure, message: String },
     /// The process has ended and its output has been sent.
     Exited(ExitStatus),
+    /// An exec's process runs.
+    Started,
     /// The machine could not be brought up.
     Fault { message: String },
 }

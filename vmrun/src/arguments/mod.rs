@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod emulate;
+mod exec;
 mod images;
 mod kernel;
 mod registry;
@@ -13,6 +14,7 @@ mod run;
 mod store;
 
 pub use emulate::{EmulateArguments, EmulatedHostCommand};
+pub use exec::ExecArguments;
 pub use images::*;
 pub use kernel::KernelCommand;
 pub use registry::{LoginArguments, LogoutArguments, PullArguments, PullPolicy, PushArguments, Trust};
@@ -42,6 +44,8 @@ pub struct Arguments {
 pub enum Command {
     /// Run an image's command in a machine of its own
     Run(RunArguments),
+    /// Run one more command in a machine that runs
+    Exec(ExecArguments),
     /// Get an image from a registry
     Pull(PullArguments),
     /// Send an image to a registry

@@ -4,6 +4,7 @@ mod completions;
 mod df;
 mod doctor;
 mod emulate;
+mod exec;
 mod fsck;
 mod history;
 mod images;
@@ -40,6 +41,7 @@ fn carry_out(command: Command, root: Option<&Path>) -> Result<u8> {
         Command::Image(image) => carry_out(image.into(), root),
         Command::System(system) => carry_out(system.into(), root),
         Command::Run(run) => run::run(&home()?, &run),
+        Command::Exec(exec) => exec::exec(&home()?, &exec),
         Command::Pull(pull) => pull::pull(&home()?, &pull),
         Command::Push(push) => push::push(&home()?, &push),
         Command::Login(login) => login::login(&login),

@@ -23,6 +23,7 @@ pub fn exit_code(message: GuestMessage, machine: &str) -> Result<u8> {
             warn(&format!("vmrun: {message}"));
             Ok(failure.exit_code())
         }
+        GuestMessage::Started => bail!("{machine} was said to have started when it had ended"),
         GuestMessage::Fault { message } => bail!("{machine} could not be brought up: {message}"),
     }
 }

@@ -1,0 +1,46 @@
+//! `vmrun exec`: one more command in a machine that runs.
+
+use std::io::{self, IsTerminal};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use anyhow::{Result, bail};
+use guest_protocol::{ExecRequest, Process};
+
+use crate::arguments::ExecArguments;
+use crate::home::{self, Home};
+use crate::machine::{self, Variables};
+
+pub fn exec(_home: &Home, exec: &ExecArguments) -> Result<u8> {
+    if exec.tty && exec.interactive && !exec.detach && !io::stdin().is_terminal() {
+        bail!("the input device is not a terminal: leave out -t, or run from one");
+    }
+    let socket = home::runtime_directory().join(&exec.machine).join("vsock.sock");
+    let request = ExecRequest { process: process(exec, Process::default())?, detached: exec.detach };
+    machine::exec(&socket, &request)
+}
+
+/// What `exec` says, over what the machine's own process is.
+fn process(exec: &ExecArguments, main: Process) -> Result<Process> {
+    let args: Vec<Vec<u8>> = exec.command.iter().map(|word| word.clone().into_vec()).collect();
+    if args.iter().any(|argument| argument.contains(&0)) {
+        bail!("an argument of the command contains a NUL byte");
+    }
+    let mut variables = Variables::default();
+    main.env.into_iter().for_each(|variable| variables.set(variable));
+    for file in &exec.env_file {
+        variables.set_file(file)?;
+    }
+    for variable in &exec.env {
+        variables.set_given(variable.as_bytes(), "given with --env")?;
+    }
+    Ok(Process {
+        args,
+        env: variables.into_inner(),
+        cwd: exec.workdir.clone().map_or(main.cwd, String::into_bytes),
+        user: exec.user.clone().unwrap_or(main.user),
+        terminal: exec.tty.then(machine::window_size),
+        stdin: exec.interactive && !exec.detach,
+        dropped_capabilities: if exec.privileged { 0 } else { main.dropped_capabilities },
+        ..main
+    })
+}
