@@ -231,10 +231,11 @@ fn read_some(file: &OwnedFd, into: &mut [u8]) -> std::result::Result<usize, Errn
     }
 }
 
-/// The names in a directory, sorted.
+/// The names in a directory that is open, at least with O_PATH, sorted.
 pub fn names(directory: BorrowedFd<'_>) -> std::result::Result<Vec<CString>, Errno> {
     let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    for entry in Dir::new(openat(directory, c".", flags, Mode::empty())?)? {
         let entry = entry?;
         let name = entry.file_name();
         if name != c"." && name != c".." {

@@ -14,6 +14,7 @@ fn read_tree(directory: &Path, leave_out: &dyn Fn(&[u8]) -> bool) -> Vec<Item> {
     let root = open(directory, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
     let mut reader = TreeReader::new(&mut writer, |name| name.starts_with(b"user.")).leaving_out(leave_out);
     reader.tree(root.as_fd(), c"", b"").unwrap();
+    assert!(!names(root.as_fd()).unwrap().is_empty());
     writer.end(Ok(())).unwrap();
     drop(writer);
     let mut reader = ItemReader::new(wire.as_slice());

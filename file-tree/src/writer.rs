@@ -57,13 +57,19 @@ pub struct TreeWriter<'a> {
     begun: Vec<(Entry, OwnedFd)>,
     piece: Vec<u8>,
     unset_told: bool,
+    within: Vec<u8>,
 }
 
 impl<'a> TreeWriter<'a> {
     /// `target` is open, at least with O_PATH.
     pub fn new(target: OwnedFd, policy: Policy, warn: &'a mut dyn FnMut(String)) -> TreeWriter<'a> {
         let (parent, begun, piece) = (None, Vec::new(), vec![0; PIECE]);
-        TreeWriter { target, policy, warn, parent, begun, piece, unset_told: false }
+        TreeWriter { target, policy, warn, parent, begun, piece, unset_told: false, within: Vec::new() }
+    }
+
+    /// Refuses what is neither `name` nor below it.
+    pub fn within(self, name: &[u8]) -> TreeWriter<'a> {
+        TreeWriter { within: name.to_vec(), ..self }
     }
 
     /// Makes everything that comes, to the end of the stream.
@@ -84,6 +90,10 @@ impl<'a> TreeWriter<'a> {
 
     fn write(&mut self, entry: &Entry, from: &mut ItemReader<impl Read>) -> Result<()> {
         let path = entry.path.as_slice();
+        let target = if let Kind::HardLink(target) = &entry.kind { target } else { path };
+        if !self.is_within(path) || !self.is_within(target) {
+            return Err(refused(path, "is not what was asked for, nor below it"));
+        }
         let (parent_path, name) = match path.iter().rposition(|byte| *byte == b'/') {
             Some(slash) => (&path[..slash], &path[slash + 1..]),
             // The target itself stays what it is.
@@ -327,6 +337,11 @@ impl<'a> TreeWriter<'a> {
             utimensat(parent, name, &times(entry), nofollow)
         };
         set().to("set the attributes of", &entry.path)
+    }
+
+    fn is_within(&self, path: &[u8]) -> bool {
+        let rest = path.strip_prefix(self.within.as_slice());
+        self.within.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 
     fn mode(&self, entry: &Entry) -> u16 {

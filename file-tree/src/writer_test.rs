@@ -119,6 +119,29 @@ fn a_file_replaces_a_link_and_not_what_it_points_to() {
 }
 
 #[test]
+fn nothing_is_made_beside_what_was_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("secret"), "kept").unwrap();
+    let written = |entries: &[Entry]| {
+        let mut wire = Vec::new();
+        let mut writer = ItemWriter::new(&mut wire);
+        entries.iter().for_each(|entry| writer.item(&Item::Entry(entry.clone())).unwrap());
+        writer.end(Ok(())).unwrap();
+        drop(writer);
+        let target = open(directory.path(), OFlags::PATH, Mode::empty()).unwrap();
+        let mut warn = |_| ();
+        let mut tree = TreeWriter::new(target, POLICY, &mut warn).within(b"asked");
+        tree.write_all(&mut ItemReader::new(wire.as_slice()))
+    };
+    written(&[entry("asked", Kind::Directory), entry("asked/f", Kind::File(0))]).unwrap();
+    for bad in [entry(".bashrc", Kind::File(0)), entry("asked2", Kind::Fifo), entry("", Kind::Directory)] {
+        assert!(written(&[bad]).is_err());
+    }
+    assert!(written(&[entry("asked/link", Kind::HardLink(b"secret".to_vec()))]).is_err());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+}
+
+#[test]
 fn links_within_are_followed_where_they_may() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);

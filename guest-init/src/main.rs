@@ -21,6 +21,7 @@ mod entropy;
 mod errno;
 mod execs;
 mod fault;
+mod files;
 mod guest;
 mod host_files;
 mod lane;

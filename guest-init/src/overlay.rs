@@ -18,7 +18,6 @@ pub const UPPER: &str = "/upper";
 /// the image as it was. Descriptors of directories that can be walked from, and nothing else.
 pub struct Layers {
     pub upper: OwnedFd,
-    #[allow(dead_code, reason = "for whoever compares the two")]
     pub lower: OwnedFd,
 }
 

@@ -13,6 +13,7 @@ use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
 use crate::attended::{self, Attended, Wish};
 use crate::control::Control;
 use crate::execs::{Exec, PendingExecs};
+use crate::files;
 use crate::guest::Guest;
 use crate::lane::{Carriage, End, Lane, Way};
 use crate::signals;
@@ -219,6 +220,11 @@ impl Session {
             Hello::Stream(stream) => self.main.attach(stream, connection, carriage),
             Hello::Exec { token } => self.pending.control_came(token, connection),
             Hello::ExecStream { token, stream } => self.pending.stream_came(token, stream, connection),
+            Hello::Files => {
+                if let Some(layers) = &self.guest.layers {
+                    files::serve(connection, layers, self.main.pid());
+                }
+            }
             // Closes the connection: what is not served is refused.
             _ => {}
         }

@@ -125,11 +125,12 @@ pub enum ChangeKind {
 }
 
 /// What is at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Found {
     Directory,
     File,
-    Symlink,
+    /// What it points to.
+    Symlink(Vec<u8>),
     Other,
 }
 

@@ -5,6 +5,7 @@ mod arguments;
 mod commands;
 mod detached;
 mod emulate;
+mod files;
 mod filter;
 mod hardware;
 mod home;

@@ -35,11 +35,12 @@ pub struct ItemWriter<W: Write> {
     to: BufWriter<W>,
     /// Bytes that the last entry's file still has to have.
     left: u64,
+    total: u64,
 }
 
 impl<W: Write> ItemWriter<W> {
     pub fn new(to: W) -> ItemWriter<W> {
-        ItemWriter { to: BufWriter::with_capacity(BUFFER, to), left: 0 }
+        ItemWriter { to: BufWriter::with_capacity(BUFFER, to), left: 0, total: 0 }
     }
 
     /// What it writes to.
@@ -61,8 +62,14 @@ impl<W: Write> ItemWriter<W> {
         frame::write(&mut self.to, item)?;
         if let Item::Entry(entry) = item {
             self.left = entry.size();
+            self.total = self.total.saturating_add(self.left);
         }
         Ok(())
+    }
+
+    /// How many bytes all files have that were announced.
+    pub fn total(&self) -> u64 {
+        self.total
     }
 
     /// Sends a message that fits, and is text.
@@ -114,11 +121,12 @@ fn fitting(text: &str) -> String {
 pub struct ItemReader<R> {
     from: BufReader<R>,
     left: u64,
+    total: u64,
 }
 
 impl<R: Read> ItemReader<R> {
     pub fn new(from: R) -> ItemReader<R> {
-        ItemReader { from: BufReader::with_capacity(BUFFER, from), left: 0 }
+        ItemReader { from: BufReader::with_capacity(BUFFER, from), left: 0, total: 0 }
     }
 
     /// The next item, checked. What was not read of the last file is skipped.
@@ -131,6 +139,7 @@ impl<R: Read> ItemReader<R> {
             Item::Entry(entry) => {
                 entry.check()?;
                 self.left = entry.size();
+                self.total = self.total.saturating_add(self.left);
             }
             Item::Change(change) => super::check_path(&change.path).map_err(|problem| EntryError {
                 name: String::from_utf8_lossy(&change.path).into_owned(),
@@ -171,6 +180,11 @@ impl<R: Read> ItemReader<R> {
         }
         self.left -= count as u64;
         Ok(count)
+    }
+
+    /// How many bytes all files have that were announced.
+    pub fn total(&self) -> u64 {
+        self.total
     }
 
     /// How many bytes of the file are still to come.

@@ -7,6 +7,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod emulate;
 mod exec;
+mod files;
 mod images;
 mod kernel;
 mod registry;
@@ -15,6 +16,7 @@ mod store;
 
 pub use emulate::{EmulateArguments, EmulatedHostCommand};
 pub use exec::ExecArguments;
+pub use files::*;
 pub use images::*;
 pub use kernel::KernelCommand;
 pub use registry::{LoginArguments, LogoutArguments, PullArguments, PullPolicy, PushArguments, Trust};
@@ -62,6 +64,12 @@ pub enum Command {
     History(HistoryArguments),
     /// Give an image one more name
     Tag(TagArguments),
+    /// Copy files between this host and a machine
+    Cp(CpArguments),
+    /// Show what has changed in a machine's files since it was made from its image
+    Diff(DiffArguments),
+    /// Write a machine's files to a tar archive
+    Export(ExportArguments),
     /// Add images from an archive or an OCI image layout
     Load(LoadArguments),
     /// Make an image from a root file system tarball

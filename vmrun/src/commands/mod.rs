@@ -1,10 +1,13 @@
 //! The verbs, one file each.
 
 mod completions;
+mod cp;
 mod df;
+mod diff;
 mod doctor;
 mod emulate;
 mod exec;
+mod export;
 mod fsck;
 mod history;
 mod images;
@@ -50,6 +53,9 @@ fn carry_out(command: Command, root: Option<&Path>) -> Result<u8> {
         Command::Inspect(inspect) => inspect::inspect(&home()?, &inspect),
         Command::History(history) => history::history(&home()?, &history),
         Command::Tag(tag) => tag::tag(&home()?, &tag),
+        Command::Cp(cp) => cp::cp(&home()?, &cp),
+        Command::Diff(diff) => diff::diff(&home()?, &diff),
+        Command::Export(export) => export::export(&home()?, &export),
         Command::Load(load) => load::load(&home()?, load),
         Command::Import(import) => import::import(&home()?, import),
         Command::Save(save) => save::save(&home()?, &save),

@@ -25,6 +25,7 @@ pub use outcome::exit_code;
 pub use plan::plan;
 pub use process::process;
 pub use record::{MachineId, Record, fill_random};
+pub use streams::connect;
 pub use terminal::{RawMode, window_size};
 pub use timing::Timing;
 pub use variables::Variables;

@@ -1,0 +1,95 @@
+//! Files on their way to the host and back: what `cp`, `diff`, `commit` and `export` ask for.
+//!
+//! Each connection is served by a child of its own, which may wait for disks and for the host as long as
+//! it takes. It sees what the machine's process sees, so that paths, links and mounts are those that a
+//! shell in the machine would meet.
+
+mod answer;
+mod changes;
+mod layer;
+mod placeholders;
+mod root;
+mod whiteout;
+
+use std::fs::File;
+use std::rc::Rc;
+
+use guest_protocol::files::{ItemReader, ItemWriter, Request};
+use guest_protocol::frame;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
+use rustix::process::Pid;
+
+use crate::overlay::Layers;
+use crate::{log, signals};
+
+/// Descriptors beyond this are not looked for where the kernel cannot close a range of them.
+const MAX_DESCRIPTOR: RawFd = 1024;
+
+/// Serves the connection in a child. `process` is the machine's own, while it runs.
+pub fn serve(connection: &Rc<OwnedFd>, layers: &Layers, process: Option<Pid>) {
+    // Looked up here: a child's own /proc may be another one.
+    let view = process.and_then(|pid| {
+        let path = ["/proc/", &pid.as_raw_nonzero().to_string(), "/ns/mnt"].concat();
+        open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+    });
+    // SAFETY: guest-init has one thread, so the child's copy of memory is whole and no lock in it is
+    // held by a thread that it does not have.
+    match unsafe { libc::fork() } {
+        -1 => log::note("there is no process to serve files"),
+        0 => {
+            attend(connection.as_fd(), layers, view.as_ref());
+            // SAFETY: ends this child at once, without anything of the parent's being run or flushed.
+            unsafe { libc::_exit(0) };
+        }
+        _ => {}
+    }
+}
+
+/// The child's life. What goes wrong with the connection itself cannot be told to anybody.
+fn attend(connection: BorrowedFd<'_>, layers: &Layers, view: Option<&OwnedFd>) {
+    let mut kept = vec![connection.as_raw_fd(), layers.upper.as_raw_fd(), layers.lower.as_raw_fd()];
+    kept.extend(view.map(AsRawFd::as_raw_fd));
+    close_others(kept);
+    signals::reset();
+    // Writing to a host that is gone is to be an error: there may be something to undo.
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    rustix::process::umask(Mode::empty());
+    let blocking =
+        fcntl_getfl(connection).and_then(|flags| fcntl_setfl(connection, flags - OFlags::NONBLOCK));
+    let (Ok(()), Ok(connection)) = (blocking, connection.try_clone_to_owned()) else { return };
+    let connection = File::from(connection);
+    let Ok(request) = frame::read::<Request>(&connection) else { return };
+    let mut from = ItemReader::new(&connection);
+    let mut to = ItemWriter::new(&connection);
+    let _ = answer::answer(&request, layers, view, &mut from, &mut to);
+}
+
+/// Closes every descriptor from 3 on but these: the child would keep alive what others end by closing.
+fn close_others(mut kept: Vec<RawFd>) {
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept {
+        close_range(first, fd - 1);
+        first = fd + 1;
+    }
+    close_range(first, RawFd::MAX);
+}
+
+fn close_range(first: RawFd, last: RawFd) {
+    if first > last {
+        return;
+    }
+    // SAFETY: the descriptors belong to owners in this process's copy of guest-init that are never
+    // used nor dropped: the child ends by _exit.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, last, 0) == 0 {
+            return;
+        }
+        // Before Linux 5.9.
+        for fd in first..=last.min(MAX_DESCRIPTOR) {
+            libc::close(fd);
+        }
+    }
+}
