@@ -28,7 +28,7 @@ pub enum Hello {
     Thaw,
     /// Answered by one `Result<Statistics, String>` frame (see [`crate::statistics`]).
     Statistics,
-    /// Answered by one `Result<ProcessList, String>` frame.
+    /// Answered by one `Result<Vec<ProcessRow>, String>` frame.
     Processes,
 }
 
@@ -53,6 +53,13 @@ pub enum Stream {
     Terminal,
     /// Guest to host: /dev/kmsg records as they are, one a line, from the first.
     KernelLog,
+}
+
+impl Stream {
+    /// Whether the host sends on it.
+    pub fn is_input(self) -> bool {
+        matches!(self, Stream::Stdin | Stream::Terminal)
+    }
 }
 
 /// What the host says on the control stream.

@@ -1,5 +1,6 @@
 //! Docker's filters of images: `--filter KEY=VALUE`.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
@@ -33,7 +34,11 @@ impl Label {
     }
 
     pub fn matches(&self, image: &ImageSummary) -> bool {
-        match (image.labels.get(&self.name), &self.value) {
+        self.is_in(&image.labels)
+    }
+
+    pub fn is_in(&self, labels: &BTreeMap<String, String>) -> bool {
+        match (labels.get(&self.name), &self.value) {
             (Some(label), Some(value)) => label == value,
             (found, None) => found.is_some(),
             (None, Some(_)) => false,

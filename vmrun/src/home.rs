@@ -1,6 +1,8 @@
 //! Where vmrun keeps its things.
 
 use std::env;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -45,6 +47,12 @@ impl Home {
     pub fn machines(&self) -> PathBuf {
         self.root.join("machines")
     }
+}
+
+/// Makes a directory, and its parents, that only its owner can look into.
+pub fn private_directory(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("cannot make {}", path.display()))
 }
 
 fn default_root() -> Result<PathBuf> {

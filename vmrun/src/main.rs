@@ -2,9 +2,11 @@
 
 mod age;
 mod arguments;
+mod client;
 mod commands;
 mod detached;
 mod emulate;
+mod events;
 mod files;
 mod filter;
 mod hardware;
@@ -16,6 +18,7 @@ mod output;
 mod place;
 mod progress;
 mod size;
+mod supervisor;
 mod whole_file;
 
 use std::process::ExitCode;
@@ -24,11 +27,14 @@ use std::process::ExitCode;
 const FAILED: u8 = 125;
 
 fn main() -> ExitCode {
-    // Before anything of the command line is built, which a monitor would keep in memory for nothing.
-    let is_monitor = std::env::args_os().skip(1).eq([machine::monitor::WORD]);
-    let done = match is_monitor {
-        true => machine::monitor::main(),
-        false => commands::dispatch(arguments::parse()),
+    // Before anything of the command line is built, which a monitor or supervisor would keep in memory for nothing.
+    let words = || std::env::args_os().skip(1);
+    let done = if words().eq([machine::monitor::WORD]) {
+        machine::monitor::main()
+    } else if let Some(order) = supervisor::Order::parse(words()) {
+        supervisor::main(&order)
+    } else {
+        commands::dispatch(arguments::parse())
     };
     match done {
         Ok(code) => ExitCode::from(code),

@@ -10,6 +10,7 @@ mod exec;
 mod files;
 mod images;
 mod kernel;
+mod machines;
 mod registry;
 mod run;
 mod store;
@@ -19,8 +20,9 @@ pub use exec::ExecArguments;
 pub use files::*;
 pub use images::*;
 pub use kernel::KernelCommand;
+pub use machines::*;
 pub use registry::{LoginArguments, LogoutArguments, PullArguments, PullPolicy, PushArguments, Trust};
-pub use run::{RootfsChoice, RunArguments};
+pub use run::{CreateArguments, LogDriver, MachineArguments, RootfsChoice, RunArguments};
 pub use store::*;
 
 /// Runs container images in micro-VMs of their own, on the kernel you choose.
@@ -48,6 +50,35 @@ pub enum Command {
     Run(RunArguments),
     /// Run one more command in a machine that runs
     Exec(ExecArguments),
+    /// Make a machine without starting it
+    Create(CreateArguments),
+    /// Start machines that do not run
+    Start(StartArguments),
+    /// Ask machines to end, and kill those that do not
+    Stop(StopArguments),
+    /// Stop machines and start them again
+    Restart(StopArguments),
+    /// Send a signal to the processes of machines
+    Kill(KillArguments),
+    /// Freeze all processes of machines
+    Pause(MachinesArguments),
+    /// Let the processes of paused machines go on
+    Unpause(MachinesArguments),
+    /// Wait until machines have ended, and print their exit codes
+    Wait(MachinesArguments),
+    /// Remove machines, with all that they wrote
+    Rm(RmArguments),
+    /// List machines
+    #[command(visible_alias = "ls")]
+    Ps(PsArguments),
+    /// Show what a machine's process has written
+    Logs(LogsArguments),
+    /// Connect this terminal to a machine's process
+    Attach(AttachArguments),
+    /// Give a machine another name
+    Rename(RenameArguments),
+    /// Show what happens to machines, as it happens
+    Events(EventsArguments),
     /// Get an image from a registry
     Pull(PullArguments),
     /// Send an image to a registry
@@ -197,8 +228,8 @@ mod tests {
     fn what_follows_the_image_belongs_to_the_command() {
         let words = ["vmrun", "run", "--rm", "alpine", "ls", "-l", "--memory"];
         let Command::Run(run) = Arguments::try_parse_from(words).unwrap().command else { panic!() };
-        assert!(run.rm);
-        assert_eq!(run.command, ["ls", "-l", "--memory"]);
-        assert_eq!(run.memory, 512 << 20);
+        assert!(run.machine.rm);
+        assert_eq!(run.machine.command, ["ls", "-l", "--memory"]);
+        assert_eq!(run.machine.memory, 512 << 20);
     }
 }

@@ -1,15 +1,80 @@
-//! What `vmrun run` and `vmrun emulate` take.
+//! What `vmrun run` and `create` take.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgAction, Args};
+use serde::{Deserialize, Serialize};
 
 use super::PullPolicy;
+use crate::client::DetachKeys;
+use crate::machine::restart::RestartPolicy;
 use crate::size;
 
 #[derive(Debug, Args)]
 pub struct RunArguments {
+    /// Run the machine in the background and print its ID
+    #[arg(short, long, conflicts_with = "timing")]
+    pub detach: bool,
+    /// The keys that leave a machine with a terminal running
+    #[arg(long, value_name = "KEYS", default_value_t)]
+    pub detach_keys: DetachKeys,
+    /// Pass signals that vmrun gets to the process
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true")]
+    pub sig_proxy: bool,
+    /// Show where the time of the start went
+    #[arg(long)]
+    pub timing: bool,
+    /// Say what is being done
+    #[arg(long)]
+    pub verbose: bool,
+    #[command(flatten)]
+    pub machine: MachineArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct CreateArguments {
+    #[command(flatten)]
+    pub machine: MachineArguments,
+}
+
+/// What a machine is to be.
+#[derive(Debug, Args)]
+pub struct MachineArguments {
+    /// The machine's name [default: a random one]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Write the machine's ID to a file, which must not be there
+    #[arg(long, value_name = "FILE")]
+    pub cidfile: Option<PathBuf>,
+    /// Set a label of the machine
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub label: Vec<String>,
+    /// Read labels from a file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub label_file: Vec<PathBuf>,
+    /// Start the machine again when it has ended: no, on-failure[:N], always, unless-stopped
+    #[arg(long, value_name = "POLICY", default_value_t)]
+    pub restart: RestartPolicy,
+    /// The signal that asks the process to end [default: the image's, else SIGTERM]
+    #[arg(long, value_name = "SIGNAL")]
+    pub stop_signal: Option<String>,
+    /// How long the process may take to end until it is killed, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub stop_timeout: u64,
+    /// Size of the machine's writable disk; it takes no more space than is written
+    #[arg(long, value_name = "SIZE", default_value = "10g", value_parser = size::parse)]
+    pub disk_size: u64,
+    /// Whether what the guest syncs is synced: for the proof that it matters
+    #[arg(long, hide = true, default_value_t = true, action = ArgAction::Set)]
+    pub disk_flush: bool,
+    /// Keep what the machine writes in its memory, without a disk
+    #[arg(long)]
+    pub tmpfs_root: bool,
+    /// Where the process's output is kept for `vmrun logs`: file or none
+    #[arg(long, value_name = "DRIVER", value_enum, default_value_t = LogDriver::File)]
+    pub log_driver: LogDriver,
     /// Keep standard input open and forward it
     #[arg(short, long)]
     pub interactive: bool,
@@ -66,18 +131,12 @@ pub struct RunArguments {
     /// Show the kernel's messages on standard error while it runs
     #[arg(long)]
     pub console: bool,
-    /// Remove the machine's record when it ends
+    /// Remove the machine, with all that it wrote, when it ends
     #[arg(long)]
     pub rm: bool,
     /// Mount the root file system read-only
     #[arg(long)]
     pub read_only: bool,
-    /// Show where the time of the start went
-    #[arg(long)]
-    pub timing: bool,
-    /// Say what is being done
-    #[arg(long)]
-    pub verbose: bool,
     /// The image, by name or ID
     pub image: String,
     /// The command and its arguments [default: the image's]
@@ -85,7 +144,15 @@ pub struct RunArguments {
     pub command: Vec<OsString>,
 }
 
+/// Where output is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogDriver {
+    File,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RootfsChoice {
     Pmem,
     Blk,

@@ -12,8 +12,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use super::create::find_image;
 use crate::age::age;
-use crate::arguments::{EmulateArguments, EmulatedHostCommand, Format, words_after_pull};
+use crate::arguments::{EmulateArguments, EmulatedHostCommand, Format, MachineArguments, words_after_pull};
 use crate::emulate::host::{Census, Connection, EmulatedHost, Status, Wanted};
 use crate::emulate::{self, EmulateOptions};
 use crate::home::Home;
@@ -39,7 +40,11 @@ pub fn emulate(home: &Home, arguments: EmulateArguments) -> Result<u8> {
 }
 
 /// Runs this same command line again, on an emulated machine.
-pub fn run_again(home: &Home, memory: u64) -> Result<u8> {
+pub fn run_again(home: &Home, arguments: &MachineArguments) -> Result<u8> {
+    // Out here, where there are registries.
+    let image = find_image(&home.images()?, arguments)?;
+    let copy = if arguments.no_share { image.disk().length } else { 0 };
+    let memory = arguments.memory.saturating_add(copy);
     warn(
         "vmrun: no hardware virtualization here: using an emulated machine, which is slow (see `vmrun doctor`)",
     );

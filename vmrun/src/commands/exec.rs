@@ -7,15 +7,17 @@ use anyhow::{Result, bail};
 use guest_protocol::{ExecRequest, Process};
 
 use crate::arguments::ExecArguments;
-use crate::home::{self, Home};
-use crate::machine::{self, Variables};
+use crate::home::Home;
+use crate::machine::{self, Machines, Variables};
 
-pub fn exec(_home: &Home, exec: &ExecArguments) -> Result<u8> {
+pub fn exec(home: &Home, exec: &ExecArguments) -> Result<u8> {
     if exec.tty && exec.interactive && !exec.detach && !io::stdin().is_terminal() {
         bail!("the input device is not a terminal: leave out -t, or run from one");
     }
-    let socket = home::runtime_directory().join(&exec.machine).join("vsock.sock");
-    let request = ExecRequest { process: process(exec, Process::default())?, detached: exec.detach };
+    let machine = Machines::open(home).find(&exec.machine)?;
+    let socket = machine.running(&exec.machine)?;
+    let main = machine.config()?.process(None);
+    let request = ExecRequest { process: process(exec, main)?, detached: exec.detach };
     machine::exec(&socket, &request)
 }
 

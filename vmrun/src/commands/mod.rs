@@ -1,11 +1,14 @@
 //! The verbs, one file each.
 
+mod attach;
 mod completions;
 mod cp;
+mod create;
 mod df;
 mod diff;
 mod doctor;
 mod emulate;
+mod events;
 mod exec;
 mod export;
 mod fsck;
@@ -14,16 +17,26 @@ mod images;
 mod import;
 mod inspect;
 mod kernel;
+mod kill;
 mod load;
 mod login;
+mod logs;
+mod pause;
 mod prune;
+mod ps;
 mod pull;
 mod push;
+mod rename;
+mod restart;
+mod rm;
 mod rmi;
 mod rootfs;
 mod run;
 mod save;
+mod start;
+mod stop;
 mod tag;
+mod wait;
 
 use std::path::Path;
 
@@ -32,6 +45,19 @@ use anyhow::Result;
 use crate::arguments::{Arguments, Command};
 use crate::emulate::host;
 use crate::home::Home;
+use crate::output::complain;
+
+/// Does something with each machine, as Docker does: one that cannot be helped does not keep the others.
+fn each(names: &[String], mut act: impl FnMut(&str) -> Result<()>) -> Result<u8> {
+    let mut code = 0;
+    for name in names {
+        if let Err(error) = act(name) {
+            complain(&error);
+            code = crate::FAILED;
+        }
+    }
+    Ok(code)
+}
 
 /// Carries out what the command line says; the result is the exit code.
 pub fn dispatch(arguments: Arguments) -> Result<u8> {
@@ -45,6 +71,20 @@ fn carry_out(command: Command, root: Option<&Path>) -> Result<u8> {
         Command::System(system) => carry_out(system.into(), root),
         Command::Run(run) => run::run(&home()?, &run),
         Command::Exec(exec) => exec::exec(&home()?, &exec),
+        Command::Create(create) => create::create(&home()?, &create),
+        Command::Start(start) => start::start(&home()?, &start),
+        Command::Stop(stop) => stop::stop(&home()?, &stop),
+        Command::Restart(stop) => restart::restart(&home()?, &stop),
+        Command::Kill(kill) => kill::kill(&home()?, &kill),
+        Command::Pause(pause) => pause::pause(&home()?, &pause),
+        Command::Unpause(unpause) => pause::unpause(&home()?, &unpause),
+        Command::Wait(wait) => wait::wait(&home()?, &wait),
+        Command::Rm(rm) => rm::rm(&home()?, &rm),
+        Command::Ps(ps) => ps::ps(&home()?, &ps),
+        Command::Logs(logs) => logs::logs(&home()?, &logs),
+        Command::Attach(attach) => attach::attach(&home()?, &attach),
+        Command::Rename(rename) => rename::rename(&home()?, &rename),
+        Command::Events(events) => events::events(&home()?, &events),
         Command::Pull(pull) => pull::pull(&home()?, &pull),
         Command::Push(push) => push::push(&home()?, &push),
         Command::Login(login) => login::login(&login),

@@ -1,12 +1,12 @@
 //! `vmrun prune`: room on the disk.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
-use rootfs_builder::image::parse_time;
+use anyhow::{Result, bail};
 use rootfs_builder::store::ImageSummary;
 
+use crate::age::moment;
 use crate::arguments::PruneArguments;
 use crate::filter::{Label, split};
 use crate::home::Home;
@@ -65,55 +65,5 @@ impl Filter {
         self.until.is_none_or(|until| image.created.is_some_and(|created| created < until))
             && self.labels.iter().all(|label| label.matches(image))
             && !self.no_labels.iter().any(|label| label.matches(image))
-    }
-}
-
-/// A time (RFC 3339, a date, seconds since 1970), or an age such as `1h30m`.
-fn moment(text: &str) -> Result<SystemTime> {
-    let since_epoch = || Some(SystemTime::UNIX_EPOCH + Duration::from_secs(text.parse().ok()?));
-    let ago = || SystemTime::now().checked_sub(age(text)?);
-    parse_time(text)
-        .or_else(|| parse_time(&format!("{text}T00:00:00Z")))
-        .or_else(|| parse_time(&format!("{text}Z")))
-        .or_else(since_epoch)
-        .or_else(ago)
-        .with_context(|| format!("'{text}' is neither a time (2026-01-31T12:00:00Z) nor an age (24h)"))
-}
-
-/// Go's durations: numbers with the units h, m and s.
-fn age(text: &str) -> Option<Duration> {
-    let mut seconds = 0u64;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let unit_at = rest.find(|character: char| !character.is_ascii_digit())?;
-        let number: u64 = rest[..unit_at].parse().ok()?;
-        let unit = match rest.as_bytes()[unit_at] {
-            b'h' => 3600,
-            b'm' => 60,
-            b's' => 1,
-            _ => return None,
-        };
-        seconds = seconds.checked_add(number.checked_mul(unit)?)?;
-        rest = &rest[unit_at + 1..];
-    }
-    (!text.is_empty()).then_some(Duration::from_secs(seconds))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_are_times_and_ages() {
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        for text in ["1970-01-02T00:00:00Z", "1970-01-02T00:00:00", "1970-01-02", "86400"] {
-            assert_eq!(moment(text).unwrap(), at(86_400), "{text}");
-        }
-        assert_eq!(age("1h30m5s"), Some(Duration::from_secs(5405)));
-        let passed = moment("24h").unwrap().elapsed().unwrap();
-        assert!((86_400..86_460).contains(&passed.as_secs()), "{passed:?}");
-        for bad in ["", "h", "1d", "yesterday", "99999999999999999999h", "9999999999999999h", "-1h"] {
-            assert!(moment(bad).is_err(), "{bad}");
-        }
     }
 }

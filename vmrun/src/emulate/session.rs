@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 
 use super::qemu::{Qemu, Sockets, Streams};
 use super::relay::{self, Output};
-use crate::machine::{KernelLog, RawMode, exit_code, window_size};
+use crate::machine::{KernelLog, Outcome, RawMode, window_size};
 use crate::output::warn;
 
 /// How many lines of the kernel's log are shown when the machine ends too early.
@@ -123,7 +123,11 @@ impl Session {
         self.raw_mode = None;
         self.send(&HostMessage::Close);
         self.await_end();
-        exit_code(message, "the emulated machine")
+        let outcome = Outcome::of(message, "the emulated machine");
+        if let Some(notice) = outcome.notice {
+            warn(&format!("vmrun: {notice}"));
+        }
+        Ok(outcome.code)
     }
 
     /// Waits for QEMU to end by itself; after too long a time it is killed when this is dropped.

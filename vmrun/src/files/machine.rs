@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 
 use super::Guest;
-use crate::home::{self, Home};
+use crate::home::Home;
+use crate::machine::Machines;
 
 /// A machine that answers for as long as this lives.
 pub struct OpenMachine {
@@ -12,11 +13,13 @@ pub struct OpenMachine {
 
 impl OpenMachine {
     /// Finds the machine that `word` names.
-    pub fn open(_home: &Home, word: &str) -> Result<OpenMachine> {
-        let socket = home::runtime_directory().join(word).join("vsock.sock");
-        if word.contains('/') || !socket.exists() {
-            bail!("no such machine: {word}");
+    pub fn open(home: &Home, word: &str) -> Result<OpenMachine> {
+        let machine = Machines::open(home).find(word)?;
+        let status = machine.state()?.status;
+        if !status.is_attended() {
+            bail!("machine {word} does not run, it is {}", status.as_str());
         }
+        let socket = machine.vsock_socket()?;
         Ok(OpenMachine { guest: Guest::new(&socket) })
     }
 }

@@ -7,7 +7,8 @@ use kernels::{Feature, Kernel};
 use rootfs_builder::store::{Disk, DiskPart as StoredPart};
 use vmm::{BlockSpec, DiskPart, PmemSpec};
 
-use crate::arguments::{RootfsChoice, RunArguments};
+use super::config::MachineConfig;
+use crate::arguments::RootfsChoice;
 
 /// The guest describes each 4 KiB page of a pmem device in 64 bytes of its own memory. Above this
 /// share of its memory, in percent, the rootfs is a block device instead.
@@ -27,10 +28,10 @@ pub struct AttachedRootfs {
 
 impl AttachedRootfs {
     /// Decides for a machine with `memory` bytes.
-    pub fn choose(run: &RunArguments, kernel: &Kernel, disk: &Disk, memory: u64) -> AttachedRootfs {
+    pub fn choose(config: &MachineConfig, kernel: &Kernel, disk: &Disk, memory: u64) -> AttachedRootfs {
         let dax = kernel.abilities.usable(&[Feature::VirtioPmemDax]);
-        let (device, reason) = choose(run.rootfs_device, dax, &kernel.name, disk.length, memory);
-        AttachedRootfs { device, private: run.no_share, reason }
+        let (device, reason) = choose(config.rootfs_device, dax, &kernel.name, disk.length, memory);
+        AttachedRootfs { device, private: config.no_share, reason }
     }
 
     /// The device as users call it.

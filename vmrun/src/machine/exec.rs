@@ -20,7 +20,7 @@ use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use super::streams::connect;
 use super::terminal::{RawMode, window_size};
-use super::{exit_code, fill_random};
+use super::{Outcome, fill_random};
 use crate::output::warn;
 
 /// How much is read at a time, in bytes.
@@ -239,7 +239,13 @@ impl Exec {
     fn farewell(&mut self) -> Result<u8> {
         self.raw_mode = None;
         match self.ending.take() {
-            Some(Ending::Told(message)) => exit_code(message, "the command"),
+            Some(Ending::Told(message)) => {
+                let outcome = Outcome::of(message, "the command");
+                if let Some(notice) = outcome.notice {
+                    warn(&format!("vmrun: {notice}"));
+                }
+                Ok(outcome.code)
+            }
             Some(Ending::Detached) => Ok(0),
             Some(Ending::Lost) | None => {
                 warn("vmrun: the machine has ended, and the command with it");

@@ -1,8 +1,7 @@
-//! The guest kernel's messages: written to the machine's record, shown live with `--console`, and
-//! its last lines kept for the report of a panic.
+//! The guest kernel's messages: written to the machine's record, and its last lines kept for the report of a panic.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 
 /// How much of the end is kept in memory, in bytes.
 const TAIL: usize = 64 << 10;
@@ -11,14 +10,13 @@ const TAIL: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub struct KernelLog {
     file: Option<File>,
-    live: bool,
     tail: Vec<u8>,
 }
 
 impl KernelLog {
-    /// Writes to `file`, if there is one, and to standard error when `live`.
-    pub fn new(file: Option<File>, live: bool) -> KernelLog {
-        KernelLog { file, live, tail: Vec::new() }
+    /// Writes to `file`, if there is one.
+    pub fn new(file: Option<File>) -> KernelLog {
+        KernelLog { file, tail: Vec::new() }
     }
 
     pub fn write(&mut self, bytes: &[u8]) {
@@ -27,9 +25,6 @@ impl KernelLog {
             && file.write_all(bytes).is_err()
         {
             self.file = None;
-        }
-        if self.live {
-            let _ = io::stderr().write_all(bytes);
         }
         self.tail.extend_from_slice(bytes);
         if self.tail.len() > 2 * TAIL {

@@ -1,31 +1,46 @@
-//! A machine's life: planned from an image and a kernel, run by a monitor process, attended by
-//! this one until its command ends.
+//! Machines: what they are asked to be, what has become of them, how each is planned from an image and a kernel and
+//! run by a monitor process.
 
 mod attached_rootfs;
-mod attendance;
+mod collection;
 mod command_line;
+mod config;
+mod directory;
 mod event;
 mod exec;
+mod id;
 mod kernel_log;
 pub mod monitor;
+mod name;
 mod outcome;
+mod output_log;
 mod plan;
 mod process;
-mod record;
+pub mod restart;
+mod state;
 mod streams;
 mod terminal;
+mod text;
 mod timing;
 mod variables;
 
-pub use attendance::Attendance;
-pub use event::now as monotonic_time;
 pub use exec::exec;
+mod upper;
+
+pub use collection::{MachineSummary, Machines};
+pub use config::{MachineConfig, UpperConfig, signal_number};
+pub use directory::{MachineDirectory, MachineLock};
+pub use event::{Event, now as monotonic_time};
+pub use id::{MachineId, fill_random};
 pub use kernel_log::KernelLog;
-pub use outcome::exit_code;
+pub use monitor::Monitor;
+pub use outcome::Outcome;
+pub use output_log::{LogReader, LogRecord, LogStream, LogWriter};
 pub use plan::plan;
-pub use process::process;
-pub use record::{MachineId, Record, fill_random};
-pub use streams::connect;
+pub use process::{arguments, environment};
+pub use state::{State, Status};
+pub use streams::{connect, copy_output};
 pub use terminal::{RawMode, window_size};
 pub use timing::Timing;
+pub use upper::check_size;
 pub use variables::Variables;

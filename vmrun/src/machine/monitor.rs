@@ -52,6 +52,13 @@ impl Monitor {
     }
 }
 
+impl Monitor {
+    /// The process's ID.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Drop for Monitor {
     fn drop(&mut self) {
         // Nothing of the guest is worth keeping at this point; a monitor that has ended already

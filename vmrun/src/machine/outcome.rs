@@ -1,29 +1,46 @@
 //! What the guest's last word comes to.
 
-use anyhow::{Result, bail};
 use guest_protocol::{ExitStatus, GuestMessage};
 
-use crate::output::warn;
+/// How a machine has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub code: u8,
+    /// What the user would not see otherwise, in a line.
+    pub notice: Option<String>,
+}
 
-/// The exit code for how the process in `machine` ended, or did not start; what the user would not
-/// see otherwise is said in a line.
-pub fn exit_code(message: GuestMessage, machine: &str) -> Result<u8> {
-    match message {
-        GuestMessage::Exited(status) => {
-            match status {
-                ExitStatus::PoweredOff => warn(&format!("vmrun: {machine} powered off")),
-                ExitStatus::Rebooted => {
-                    warn(&format!("vmrun: {machine} asked for a reboot; it is not started again"))
-                }
-                ExitStatus::Code(_) | ExitStatus::Signal(_) => {}
+impl Outcome {
+    pub fn of_code(code: u8) -> Outcome {
+        Outcome { code, notice: None }
+    }
+
+    pub fn failed(notice: impl Into<String>) -> Outcome {
+        Outcome { code: crate::FAILED, notice: Some(notice.into()) }
+    }
+
+    /// How the process in `machine` ended, or did not start.
+    pub fn of(message: GuestMessage, machine: &str) -> Outcome {
+        match message {
+            GuestMessage::Exited(status) => {
+                let notice = match status {
+                    ExitStatus::PoweredOff => Some(format!("{machine} powered off")),
+                    ExitStatus::Rebooted => {
+                        Some(format!("{machine} asked for a reboot; it is not started again"))
+                    }
+                    ExitStatus::Code(_) | ExitStatus::Signal(_) => None,
+                };
+                Outcome { code: status.exit_code(), notice }
             }
-            Ok(status.exit_code())
+            GuestMessage::StartFailed { failure, message } => {
+                Outcome { code: failure.exit_code(), notice: Some(message) }
+            }
+            GuestMessage::Started => {
+                Outcome::failed(format!("{machine} was said to have started when it had ended"))
+            }
+            GuestMessage::Fault { message } => {
+                Outcome::failed(format!("{machine} could not be brought up: {message}"))
+            }
         }
-        GuestMessage::StartFailed { failure, message } => {
-            warn(&format!("vmrun: {message}"));
-            Ok(failure.exit_code())
-        }
-        GuestMessage::Started => bail!("{machine} was said to have started when it had ended"),
-        GuestMessage::Fault { message } => bail!("{machine} could not be brought up: {message}"),
     }
 }

@@ -5,17 +5,19 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use guest_protocol::{CONFIG_PATH, Config, Init, Machine, Process, Role, RootfsDevice, Upper, frame};
-use kernels::{Feature, Kernel, LATER, Signatures, cpio};
-use rootfs_builder::store::Image;
-use vmm::{Firmware, InitramfsPart, MachineSpec, VsockSpec};
+use guest_protocol::{
+    CONFIG_PATH, Config, Machine, Role, RootfsDevice, UPPER_DISK, Upper, WindowSize, frame,
+};
+use kernels::{Feature, LATER, Signatures, cpio};
+use vmm::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, VsockSpec};
 
 use super::attached_rootfs::AttachedRootfs;
 use super::command_line::{Boot, command_line};
-use super::record::{Description, MachineId, Record, fill_random};
-use crate::arguments::RunArguments;
+use super::config::{MachineConfig, UpperConfig};
+use super::directory::MachineDirectory;
+use super::id::fill_random;
 use crate::hardware;
-use crate::home;
+use crate::home::{self, Home};
 
 /// Memory is given to guests in pieces of this size, in bytes.
 const MEMORY_STEP: u64 = 2 << 20;
@@ -27,28 +29,30 @@ pub struct Plan {
     pub rootfs: AttachedRootfs,
 }
 
-/// Decides how `image` runs on `kernel`.
+/// Decides how a machine runs, with what its image and kernel are now. A terminal for its process has the size
+/// `window`.
 pub fn plan(
-    run: &RunArguments,
-    image: &Image,
-    kernel: &Kernel,
-    process: Process,
-    id: &MachineId,
-    record: &Record,
+    home: &Home,
+    machine: &MachineDirectory,
+    config: &MachineConfig,
+    window: WindowSize,
 ) -> Result<Plan> {
-    let memory = run.memory.next_multiple_of(MEMORY_STEP);
+    let image = home.images()?.resolve(&config.image_id)?;
+    let kernel = home.kernels()?.get(&config.kernel)?;
+    let memory = config.memory.next_multiple_of(MEMORY_STEP);
     if memory < kernel.minimum_memory {
         bail!(
             "{} MiB of memory are too few for kernel {}: its floor is {} MiB, so give --memory {}m",
-            run.memory >> 20,
+            config.memory >> 20,
             kernel.name,
             kernel.minimum_memory >> 20,
             kernel.minimum_memory >> 20
         );
     }
     let disk = image.disk();
-    let rootfs = AttachedRootfs::choose(run, kernel, &disk, memory);
-    let (pmem, blocks) = rootfs.specs(&disk);
+    let rootfs = AttachedRootfs::choose(config, &kernel, &disk, memory);
+    let (pmem, mut blocks) = rootfs.specs(&disk);
+    blocks.extend(upper_disk(machine, config));
     let can = |feature| kernel.abilities.usable(&[feature]);
     let firmware = if can(Feature::VirtioMmioAcpi) || !can(Feature::VirtioMmioCommandLine) {
         Firmware::Acpi
@@ -63,64 +67,66 @@ pub fn plan(
         RootfsDevice::Pmem => Feature::VirtioPmemDax,
         RootfsDevice::Block => Feature::VirtioBlk,
     };
-    let needs = [transport, disk_driver, Feature::Erofs, Feature::Overlayfs, Feature::Vsock];
-    let signatures = if run.stock_boot { Signatures::Kept } else { Signatures::Dropped };
+    let mut needs = vec![transport, disk_driver, Feature::Erofs, Feature::Overlayfs, Feature::Vsock];
+    if let UpperConfig::Disk { .. } = config.upper {
+        needs.extend((disk_driver != Feature::VirtioBlk).then_some(Feature::VirtioBlk));
+        needs.push(Feature::Ext4);
+    }
+    let signatures = if config.stock_boot { Signatures::Kept } else { Signatures::Dropped };
     let modules = kernel.modules_archive(&needs, LATER, signatures)?;
     let mut seed = [0; 32];
     fill_random(&mut seed)?;
-    let config = Config {
+    let guest = Config {
         role: Role::Machine(Machine {
-            hostname: run.hostname.clone().unwrap_or_else(|| id.as_str().to_owned()),
+            hostname: config.hostname.clone(),
             rootfs: rootfs.device,
-            read_only: run.read_only,
-            upper: Upper::Memory { limit: 0 },
-            init: Init::None,
+            upper: match config.upper {
+                UpperConfig::Memory => Upper::Memory { limit: 0 },
+                UpperConfig::Disk { .. } => Upper::Disk,
+            },
+            read_only: config.read_only,
+            init: config.init,
             shm_size: None,
             tmpfs: Vec::new(),
             sysctls: Vec::new(),
             pids_limit: None,
         }),
         seed,
-        process: Some(process),
+        process: Some(config.process(config.tty.then_some(window))),
     };
     let boot = Boot {
         firmware,
         version: &kernel.version,
         emulated: hardware::is_emulated(),
-        live: run.console,
-        stock: run.stock_boot,
+        live: config.console,
+        stock: config.stock_boot,
     };
     let spec = MachineSpec {
-        vcpus: run.cpus,
+        vcpus: config.cpus,
         memory,
         kernel: kernel.vmlinux.clone(),
-        initramfs: initramfs(modules, &config)?,
-        cmdline: command_line(boot, &run.kernel_arg),
+        initramfs: initramfs(modules, &guest)?,
+        cmdline: command_line(boot, &config.kernel_args),
         firmware,
         pmem,
         blocks,
-        vsock: Some(VsockSpec { guest_cid: 3, socket: record.socket() }),
+        vsock: Some(VsockSpec { guest_cid: 3, socket: machine.runtime().join("vsock.sock") }),
         rng: false,
         balloon: can(Feature::VirtioBalloon),
     };
     Ok(Plan { spec, rootfs })
 }
 
-impl Plan {
-    /// What the machine's record says of it.
-    pub fn description(&self, run: &RunArguments, id: &MachineId, kernel: &Kernel) -> Description {
-        Description {
-            id: id.as_str().to_owned(),
-            image: run.image.clone(),
-            kernel: kernel.name.clone(),
-            memory: self.spec.memory,
-            cpus: self.spec.vcpus,
-            rootfs_device: self.rootfs.name().to_owned(),
-            rootfs_reason: self.rootfs.reason.clone(),
-            rootfs_private: self.rootfs.private,
-            exit_code: None,
-        }
-    }
+fn upper_disk(machine: &MachineDirectory, config: &MachineConfig) -> Option<BlockSpec> {
+    let UpperConfig::Disk { size } = config.upper else { return None };
+    let part = DiskPart { path: machine.upper(), length: size };
+    Some(BlockSpec {
+        id: UPPER_DISK.into(),
+        parts: vec![part],
+        writable: true,
+        flush: config.flush,
+        private: false,
+    })
 }
 
 impl fmt::Display for Plan {

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use guest_protocol::{Hello, PORT, Stream, frame};
+use guest_protocol::{Hello, PORT, frame};
 
 /// How much is copied at a time, in bytes.
 const PIECE: usize = 64 << 10;
@@ -43,21 +43,6 @@ fn await_acceptance(connection: &mut UnixStream) -> Result<()> {
     Ok(())
 }
 
-/// The greetings of a run's connections, the control stream first.
-pub fn hellos(terminal: bool, stdin: bool) -> Vec<Hello> {
-    let mut hellos = vec![Hello::Control];
-    if terminal {
-        hellos.push(Hello::Stream(Stream::Terminal));
-    } else {
-        hellos.push(Hello::Stream(Stream::Stdout));
-        hellos.push(Hello::Stream(Stream::Stderr));
-        if stdin {
-            hellos.push(Hello::Stream(Stream::Stdin));
-        }
-    }
-    hellos
-}
-
 /// Copies the guest's output until it ends. When `to` cannot take it any more (a closed pipe, a
 /// full disk) the guest is told by shutting the stream, and its writers see it as on any pipe.
 pub fn copy_output(mut from: UnixStream, mut to: impl Write, mut seen: impl FnMut(&[u8])) -> io::Result<()> {
@@ -76,24 +61,6 @@ pub fn copy_output(mut from: UnixStream, mut to: impl Write, mut seen: impl FnMu
             let _ = from.shutdown(Shutdown::Both);
             return Err(error);
         }
-    }
-}
-
-/// Copies vmrun's standard input to the guest until either ends.
-pub fn copy_input(mut to: UnixStream, close_at_end: bool) {
-    let mut from = io::stdin().lock();
-    let mut piece = vec![0; PIECE];
-    loop {
-        match from.read(&mut piece) {
-            Ok(0) => break,
-            Ok(length) if to.write_all(&piece[..length]).is_err() => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    if close_at_end {
-        let _ = to.shutdown(Shutdown::Write);
     }
 }
 

@@ -13,12 +13,16 @@ pub struct Timing {
     stamps: [Option<u64>; 6],
     first_output: Option<u64>,
     /// How the rootfs is attached, and why.
-    rootfs: String,
+    rootfs: Option<String>,
 }
 
 impl Timing {
-    pub fn new(begun: u64, rootfs: String) -> Timing {
-        Timing { begun, started: None, stamps: [None; 6], first_output: None, rootfs }
+    pub fn new(begun: u64) -> Timing {
+        Timing { begun, started: None, stamps: [None; 6], first_output: None, rootfs: None }
+    }
+
+    pub fn rootfs(&mut self, rootfs: String) {
+        self.rootfs = Some(rootfs);
     }
 
     /// The monitor is about to run the guest's first instruction.
@@ -60,7 +64,9 @@ impl Timing {
             from = end;
         }
         chart.push_str(&format!("{:8} {:9.1} ms\n", "total", total as f64 / 1e6));
-        chart.push_str(&format!("{:8} {}\n", "disk", self.rootfs));
+        if let Some(rootfs) = &self.rootfs {
+            chart.push_str(&format!("{:8} {rootfs}\n", "disk"));
+        }
         chart
     }
 }
@@ -71,7 +77,8 @@ mod tests {
 
     #[test]
     fn phases_follow_one_another() {
-        let mut timing = Timing::new(1_000_000, "pmem: mapped with DAX".into());
+        let mut timing = Timing::new(1_000_000);
+        timing.rootfs("pmem: mapped with DAX".into());
         timing.started(11_000_000);
         timing.stamp(Stamp::InitStarted, 61_000_000);
         timing.stamp(Stamp::InitStarted, 99_000_000);

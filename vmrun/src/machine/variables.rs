@@ -17,7 +17,6 @@ impl Variables {
         self.0
     }
 
-    #[allow(dead_code, reason = "for the machine's own process")]
     pub fn has(&self, name: &[u8]) -> bool {
         self.0.iter().any(|variable| name_of(variable) == name)
     }

@@ -1,59 +1,70 @@
-//! A machine by its record, `machines/ID/machine.json`.
+//! A machine as `docker container inspect` shows a container, and what is a machine's own.
 
-use std::fs;
-use std::io;
-
-use anyhow::{Context, Result, bail};
-use serde_json::{Map, Value, json};
+use anyhow::Result;
+use serde_json::{Value, json};
 
 use crate::home::Home;
+use crate::machine::{MachineSummary, Machines};
 
-/// Finds a machine by its ID or the beginning of it.
+/// Finds a machine by its name, or its ID or the beginning of it.
 pub fn find(home: &Home, wanted: &str) -> Result<Option<Value>> {
-    if wanted.is_empty() || !wanted.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    let machines = Machines::open(home);
+    if !machines.has(wanted)? {
         return Ok(None);
     }
-    let machines = home.machines();
-    let entries = match fs::read_dir(&machines) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        entries => entries.with_context(|| format!("cannot read {}", machines.display()))?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot read {}", machines.display()))?;
-        if entry.file_name().to_string_lossy().starts_with(wanted) {
-            found.push(entry.path());
-        }
-    }
-    let directory = match found.as_slice() {
-        [] => return Ok(None),
-        [one] => one,
-        _ => bail!("'{wanted}' is the beginning of several machines' IDs; give more digits"),
-    };
-    let path = directory.join("machine.json");
-    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let record: Map<String, Value> =
-        serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
-    let mut shown: Map<String, Value> =
-        record.into_iter().map(|(key, value)| (capitalised(&key), value)).collect();
-    shown.insert("KernelLog".into(), json!(directory.join("kernel.log")));
-    Ok(Some(shown.into()))
-}
-
-/// `rootfs_device` as Docker would write it: `RootfsDevice`.
-fn capitalised(key: &str) -> String {
-    let word = |word: &str| {
-        let mut letters = word.chars();
-        letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-    };
-    key.split('_').map(word).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn keys_are_written_as_dockers() {
-        assert_eq!(super::capitalised("rootfs_device"), "RootfsDevice");
-        assert_eq!(super::capitalised("id"), "Id");
-    }
+    let MachineSummary { directory, name, config, state } = MachineSummary::read(machines.find(wanted)?)?;
+    let path = config.args.first();
+    Ok(Some(json!({
+        "Id": config.id,
+        "Name": name,
+        "Created": config.created,
+        "Image": config.image_id,
+        "Kernel": config.kernel,
+        "Path": path,
+        "Args": config.args.get(1..).unwrap_or_default(),
+        "State": {
+            "Status": state.status,
+            "Running": state.status.is_attended(),
+            "Paused": state.status.as_str() == "paused",
+            "Restarting": state.status.as_str() == "restarting",
+            "ExitCode": state.exit_code,
+            "Error": state.error,
+            "StartedAt": state.started_at,
+            "FinishedAt": state.finished_at,
+            "Pid": state.monitor,
+            "SupervisorPid": state.supervisor,
+        },
+        "RestartCount": state.restarts,
+        "LogPath": directory.output_log(),
+        "KernelLog": directory.kernel_log(),
+        "RuntimeDirectory": state.runtime,
+        "Disk": { "Upper": directory.upper(), "Bytes": directory.upper_size(), "Kind": config.upper },
+        "Rootfs": {
+            "Device": state.rootfs_device,
+            "Reason": state.rootfs_reason,
+            "Private": state.rootfs_private,
+            "ReadOnly": config.read_only,
+        },
+        "HostConfig": {
+            "Memory": config.memory,
+            "Cpus": config.cpus,
+            "AutoRemove": config.remove,
+            "RestartPolicy": config.restart,
+            "ReadonlyRootfs": config.read_only,
+        },
+        "Config": {
+            "Hostname": config.hostname,
+            "User": config.user,
+            "Env": config.env,
+            "Cmd": config.args,
+            "Image": config.image,
+            "WorkingDir": config.workdir,
+            "Labels": config.labels,
+            "Tty": config.tty,
+            "OpenStdin": config.open_stdin,
+            "StopSignal": config.stop_signal,
+            "StopTimeout": config.stop_timeout,
+            "Init": config.init,
+        },
+    })))
 }

@@ -1,0 +1,20 @@
+//! `vmrun restart`: machines stopped and started again.
+
+use anyhow::Result;
+
+use super::create::check_kvm;
+use super::{each, start, stop};
+use crate::arguments::StopArguments;
+use crate::home::Home;
+use crate::machine::Machines;
+
+pub fn restart(home: &Home, arguments: &StopArguments) -> Result<u8> {
+    check_kvm()?;
+    each(&arguments.machines, |name| {
+        let machine = Machines::open(home).find(name)?;
+        stop::end(&machine, arguments.signal.as_deref(), arguments.time)?;
+        start::begin(home, &machine)?;
+        println!("{name}");
+        Ok(())
+    })
+}

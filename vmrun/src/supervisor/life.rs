@@ -1,0 +1,479 @@
+//! One life of a machine: from its monitor's start to its end.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use guest_protocol::{GuestMessage, Hello, HostMessage, Stamp, Stream, frame};
+use vmm::{End, Trouble};
+
+use super::protocol::{Ended, FromClient, Reply, Request, ToClient};
+use super::server::{Asker, Client};
+use super::{Supervisor, for_clients};
+use crate::machine::{Event, KernelLog, Monitor, Outcome, Status, connect, plan};
+
+/// How many lines of the kernel's log are shown when it panics.
+const PANIC_LINES: usize = 12;
+
+/// After its command has ended, a machine gets this long to hand over its kernel's log.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a machine may take to write back its disk and power off.
+const FAREWELL: Duration = Duration::from_secs(20);
+
+/// How long a machine may take to tell that a killed process has ended.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long to wait for what an ended monitor has left in its pipe.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long freezing and thawing may take.
+const FREEZE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// The longest kernel log that is kept, in bytes.
+const MAX_LOG: u64 = 4 << 20;
+
+const KILL: u8 = 9;
+const STACK: usize = 128 << 10;
+
+/// Something that happened, from whichever side.
+pub enum Happening {
+    Monitor(Event),
+    MonitorGone,
+    Guest(GuestMessage),
+    Attached(Client, Vec<(Stream, UnixStream)>),
+    Said(FromClient),
+    Left(u64),
+    Request(Request, Asker),
+    /// All of one of the process's outputs has been carried.
+    OutputOver {
+        generation: u32,
+    },
+}
+
+/// A machine that runs.
+pub struct Life {
+    monitor: Monitor,
+    log: KernelLog,
+    /// The control stream, from when guest-init listens.
+    control: Option<UnixStream>,
+    streams_connected: bool,
+    /// The guest's last word, while output is still on its way.
+    last_word: Option<GuestMessage>,
+    /// When the next, harder way to end the machine is due.
+    harder: Option<(Instant, Harder)>,
+    /// Asked for from outside, to be the end's exit code.
+    killed_by: Option<u8>,
+    troubles: Vec<Trouble>,
+}
+
+#[derive(Clone, Copy)]
+enum Harder {
+    KillProcess,
+    KillMachine,
+}
+
+impl Life {
+    /// Plans the machine anew and starts its monitor.
+    pub fn start(supervisor: &mut Supervisor) -> Result<Life> {
+        let plan = plan(&supervisor.home, &supervisor.machine, &supervisor.config, supervisor.window)?;
+        let state = &mut supervisor.state;
+        state.rootfs_device = Some(plan.rootfs.name().to_owned());
+        state.rootfs_reason = Some(plan.rootfs.reason.clone());
+        state.rootfs_private = plan.rootfs.private;
+        supervisor
+            .tell_progress(ToClient::Planned { machine: plan.to_string(), rootfs: plan.rootfs.to_string() });
+        let path = supervisor.machine.kernel_log();
+        let file = match supervisor.config.remove {
+            true => None,
+            false => Some(
+                std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?,
+            ),
+        };
+        let (monitor, events) = Monitor::start(&plan.spec)?;
+        supervisor.state.monitor = Some(monitor.id());
+        supervisor.machine.write_state(&supervisor.state)?;
+        let happen = supervisor.happen.clone();
+        thread::Builder::new().stack_size(STACK).spawn(move || read_events(events, &happen))?;
+        Ok(Life {
+            monitor,
+            log: KernelLog::new(file),
+            control: None,
+            streams_connected: false,
+            last_word: None,
+            harder: None,
+            killed_by: None,
+            troubles: Vec::new(),
+        })
+    }
+
+    /// Attends the machine to its end.
+    pub fn run(mut self, supervisor: &mut Supervisor) -> Outcome {
+        let outcome = match self.until_the_end(supervisor) {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::failed(super::chain(&error)),
+        };
+        supervisor.input.end();
+        supervisor.outputs.abandon();
+        drop(self.monitor);
+        collect_troubles(supervisor, &mut self.troubles);
+        for trouble in &self.troubles {
+            supervisor.tell_all(&ToClient::Notice(in_words(trouble)));
+        }
+        match self.killed_by {
+            Some(code) => Outcome::of_code(code),
+            None => outcome,
+        }
+    }
+
+    fn until_the_end(&mut self, supervisor: &mut Supervisor) -> Result<Outcome> {
+        loop {
+            if self.control.is_some() && !self.streams_connected && supervisor.may_begin() {
+                self.connect_streams(supervisor)?;
+            }
+            if self.last_word.is_some() && supervisor.outputs.is_over() {
+                return Ok(self.farewell(supervisor));
+            }
+            let happening = match self.next_deadline(supervisor) {
+                None => supervisor.happenings.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => supervisor.happenings.recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            match happening {
+                Ok(happening) => {
+                    if let Some(outcome) = self.happened(happening, supervisor)? {
+                        return Ok(outcome);
+                    }
+                }
+                Err(_) => {
+                    if let Some(outcome) = self.be_harder() {
+                        return Ok(outcome);
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_deadline(&self, supervisor: &Supervisor) -> Option<Instant> {
+        let begin = (!self.streams_connected && !supervisor.begun).then_some(supervisor.begin_until);
+        self.harder.map(|(at, _)| at).into_iter().chain(begin).min()
+    }
+
+    fn happened(&mut self, happening: Happening, supervisor: &mut Supervisor) -> Result<Option<Outcome>> {
+        match happening {
+            Happening::Monitor(event) => return self.event(event, supervisor),
+            Happening::MonitorGone => {
+                return Ok(Some(match self.last_word.take() {
+                    Some(message) => Outcome::of(message, "the machine"),
+                    None => Outcome {
+                        code: 128 + KILL,
+                        notice: Some("the monitor process died: see `dmesg` for why".into()),
+                    },
+                }));
+            }
+            // The guest says one last word; more would be a lie.
+            Happening::Guest(message) if self.last_word.is_none() => {
+                let ran = matches!(message, GuestMessage::Exited(_));
+                self.last_word = Some(message);
+                supervisor.input.end();
+                if !ran {
+                    supervisor.outputs.abandon();
+                } else if !self.streams_connected {
+                    // It ended before anybody came: its output is there to be taken.
+                    supervisor.begun = true;
+                    self.connect_streams(supervisor)?;
+                }
+            }
+            Happening::Guest(_) => {}
+            Happening::OutputOver { generation } => supervisor.outputs.one_is_over(generation),
+            Happening::Request(request, asker) => return Ok(self.asked(request, asker, supervisor)),
+            happening => supervisor.client_happening(happening, Some(self)),
+        }
+        Ok(self.killed_by.filter(|_| self.control.is_none()).map(Outcome::of_code))
+    }
+
+    fn event(&mut self, event: Event, supervisor: &mut Supervisor) -> Result<Option<Outcome>> {
+        if let Some(message) = for_clients(&event) {
+            supervisor.tell_progress(message);
+        }
+        match event {
+            Event::Stamp { byte, .. } if byte == Stamp::Listening as u8 && self.control.is_none() => {
+                self.connect_control(supervisor)?;
+            }
+            Event::Stamp { byte, .. } if byte == Stamp::ProcessStarted as u8 => {
+                supervisor.has_run = true;
+                supervisor.record("start", None);
+            }
+            Event::Started { .. } | Event::Stamp { .. } => {}
+            Event::Serial(bytes) => {
+                self.log.write(&bytes);
+                if supervisor.config.console {
+                    supervisor.tell_progress(ToClient::Console(bytes));
+                }
+            }
+            Event::Trouble(trouble) => self.troubles.push(trouble),
+            Event::Ended { end, jail_gaps } => {
+                for gap in jail_gaps {
+                    let notice = format!("the monitor ran less confined than it should: {gap}");
+                    supervisor.tell_all(&ToClient::Notice(notice));
+                }
+                if let Some(message) = self.last_word.take() {
+                    return Ok(Some(Outcome::of(message, "the machine")));
+                }
+                return Ok(Some(self.ended_early(end, supervisor)));
+            }
+            Event::Failed { message } => return Ok(Some(Outcome::failed(message))),
+        }
+        Ok(None)
+    }
+
+    fn connect_control(&mut self, supervisor: &mut Supervisor) -> Result<()> {
+        let mut connections = connect(&supervisor.vsock_socket(), &[Hello::Control])?;
+        let control = connections.pop().context("the machine's control stream is missing")?;
+        let (reader, happen) = (control.try_clone()?, supervisor.happen.clone());
+        thread::Builder::new().stack_size(STACK).spawn(move || {
+            while let Ok(message) = frame::read::<GuestMessage>(&reader) {
+                if happen.send(Happening::Guest(message)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        self.control = Some(control);
+        Ok(())
+    }
+
+    fn connect_streams(&mut self, supervisor: &mut Supervisor) -> Result<()> {
+        self.streams_connected = true;
+        let streams: &[Stream] = match (supervisor.config.tty, supervisor.config.open_stdin) {
+            (true, _) => &[Stream::Terminal],
+            (false, true) => &[Stream::Stdout, Stream::Stderr, Stream::Stdin],
+            (false, false) => &[Stream::Stdout, Stream::Stderr],
+        };
+        let hellos: Vec<Hello> = streams.iter().map(|stream| Hello::Stream(*stream)).collect();
+        for (stream, connection) in streams.iter().zip(connect(&supervisor.vsock_socket(), &hellos)?) {
+            match stream {
+                Stream::Stdin => supervisor.input.open(connection),
+                Stream::Terminal => {
+                    supervisor.input.open(connection.try_clone()?);
+                    supervisor.outputs.carry(*stream, connection, supervisor.happen.clone())?;
+                }
+                _ => supervisor.outputs.carry(*stream, connection, supervisor.happen.clone())?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The guest's last word has been said and all output carried: the machine may go.
+    fn farewell(&mut self, supervisor: &mut Supervisor) -> Outcome {
+        let outcome = self.last_word.take().map(|message| Outcome::of(message, "the machine"));
+        if !supervisor.config.remove {
+            self.save_kernel_log(supervisor);
+            self.await_power_off(supervisor);
+        }
+        outcome.unwrap_or_else(|| Outcome::failed("the machine ended without a word"))
+    }
+
+    /// Has the machine end, and writes what its kernel has logged until then to the record.
+    fn save_kernel_log(&mut self, supervisor: &Supervisor) {
+        let log = connect(&supervisor.vsock_socket(), &[Hello::Stream(Stream::KernelLog)]);
+        if let Some(control) = &self.control {
+            let _ = frame::write(control, &HostMessage::Close);
+        }
+        let Some(stream) = log.ok().and_then(|mut connections| connections.pop()) else { return };
+        let _ = stream.set_read_timeout(Some(LOG_PATIENCE));
+        for line in BufReader::new(stream.take(MAX_LOG)).split(b'\n').map_while(Result::ok) {
+            self.log.write_record(&String::from_utf8_lossy(&line));
+        }
+    }
+
+    /// What the process wrote to its disk and nobody synced is on its way there.
+    fn await_power_off(&mut self, supervisor: &mut Supervisor) {
+        let until = Instant::now() + FAREWELL;
+        loop {
+            match supervisor.happenings.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(
+                    Happening::Monitor(Event::Ended { .. } | Event::Failed { .. }) | Happening::MonitorGone,
+                ) => return,
+                Ok(Happening::Monitor(Event::Trouble(trouble))) => self.troubles.push(trouble),
+                Ok(Happening::Request(Request::Stop { .. } | Request::Wait, asker)) => {
+                    supervisor.waiting.push(asker)
+                }
+                Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine is about to end".into())),
+                Ok(Happening::Monitor(_)) => {}
+                Ok(happening) => supervisor.client_happening(happening, None),
+                Err(_) => {
+                    let notice =
+                        "the machine did not power off and was ended; its disk is repaired at the next start";
+                    return supervisor.tell_all(&ToClient::Notice(notice.into()));
+                }
+            }
+        }
+    }
+
+    /// The guest ended before its command did.
+    fn ended_early(&mut self, end: End, supervisor: &Supervisor) -> Outcome {
+        if end == End::Panic {
+            for line in self.log.last_lines(PANIC_LINES) {
+                supervisor.tell_all(&ToClient::Notice(format!("kernel: {line}")));
+            }
+        }
+        let image_init = supervisor.config.init == guest_protocol::Init::Image;
+        Outcome::failed(match end {
+            // Who is the whole system's init ends the system.
+            End::PowerOff if image_init => return Outcome::of_code(0),
+            End::PowerOff => "the guest powered itself off before its command ended".to_owned(),
+            End::Reboot => "the guest rebooted before its command ended".to_owned(),
+            End::Panic => "the guest's kernel panicked".to_owned(),
+            End::TripleFault => "the guest's processor gave up (triple fault)".to_owned(),
+            End::Fault(what) => format!("the guest did what no processor can go on after: {what}"),
+            End::Stopped => "the machine was stopped".to_owned(),
+        })
+    }
+
+    fn asked(&mut self, request: Request, asker: Asker, supervisor: &mut Supervisor) -> Option<Outcome> {
+        match request {
+            Request::Signal(signal) => {
+                let sent = self.signal(signal, supervisor);
+                asker.answer(&sent.map(|()| Ended::default()));
+            }
+            Request::Stop { signal, seconds } => {
+                supervisor.state.stopped_by_user = true;
+                supervisor.waiting.push(asker);
+                if self.control.is_none() {
+                    return Some(Outcome::of_code(128 + KILL));
+                }
+                self.thaw_if_paused(supervisor);
+                self.send(&HostMessage::Signal(signal));
+                let grace = Duration::from_secs(seconds.min(u64::from(u32::MAX)));
+                self.harder = Some((Instant::now() + grace, Harder::KillProcess));
+            }
+            Request::Pause => asker.answer(&self.freeze(supervisor)),
+            Request::Unpause => asker.answer(&self.thaw(supervisor)),
+            Request::Wait => supervisor.waiting.push(asker),
+            Request::Attach { .. } | Request::Stream { .. } => {}
+        }
+        None
+    }
+
+    /// What an attached client says.
+    pub fn obey(&mut self, message: FromClient, supervisor: &mut Supervisor) {
+        match message {
+            FromClient::Begin => {}
+            FromClient::Signal(signal) => drop(self.signal(signal, supervisor)),
+            FromClient::Resize(size) => self.send(&HostMessage::Resize(size)),
+            FromClient::Refuse(stream) => supervisor.outputs.refuse(stream),
+        }
+    }
+
+    fn signal(&mut self, signal: u8, supervisor: &mut Supervisor) -> Result<(), String> {
+        if self.control.is_none() {
+            // There is no process yet that could have a say in it.
+            if ENDING.contains(&signal) {
+                self.killed_by = Some(128_u8.saturating_add(signal));
+            }
+            return Ok(());
+        }
+        if supervisor.state.status == Status::Paused && signal != KILL {
+            return Err("the machine is paused: unpause it first".into());
+        }
+        if signal == KILL {
+            supervisor.state.stopped_by_user = true;
+            self.thaw_if_paused(supervisor);
+            self.harder = Some((Instant::now() + KILL_PATIENCE, Harder::KillMachine));
+        }
+        self.send(&HostMessage::Signal(signal));
+        Ok(())
+    }
+
+    fn be_harder(&mut self) -> Option<Outcome> {
+        match self.harder {
+            Some((at, _)) if at > Instant::now() => None,
+            Some((_, Harder::KillProcess)) => {
+                self.send(&HostMessage::Signal(KILL));
+                self.harder = Some((Instant::now() + KILL_PATIENCE, Harder::KillMachine));
+                None
+            }
+            Some((_, Harder::KillMachine)) => Some(Outcome::of_code(128 + KILL)),
+            None => None,
+        }
+    }
+
+    fn freeze(&mut self, supervisor: &mut Supervisor) -> Reply {
+        if supervisor.state.status == Status::Paused {
+            return Err("the machine is paused already".into());
+        }
+        self.ask_guest(Hello::Freeze, supervisor)?;
+        supervisor.set_status(Status::Paused)
+    }
+
+    fn thaw(&mut self, supervisor: &mut Supervisor) -> Reply {
+        if supervisor.state.status != Status::Paused {
+            return Err("the machine is not paused".into());
+        }
+        self.ask_guest(Hello::Thaw, supervisor)?;
+        supervisor.set_status(Status::Running)
+    }
+
+    fn thaw_if_paused(&mut self, supervisor: &mut Supervisor) {
+        if supervisor.state.status == Status::Paused {
+            // One that cannot be thawed is killed when its time is over.
+            let _ = self.thaw(supervisor);
+        }
+    }
+
+    fn ask_guest(&self, hello: Hello, supervisor: &Supervisor) -> Result<(), String> {
+        if self.control.is_none() {
+            return Err("the machine has not started yet".into());
+        }
+        let ask = || -> Result<Result<(), String>> {
+            let mut connections = connect(&supervisor.vsock_socket(), &[hello])?;
+            let connection = connections.pop().context("no connection")?;
+            connection.set_read_timeout(Some(FREEZE_PATIENCE))?;
+            Ok(frame::read(&connection)?)
+        };
+        ask().map_err(|error| format!("the machine does not answer: {error}"))?
+    }
+
+    fn send(&self, message: &HostMessage) {
+        // A machine that is gone needs no telling; that it is gone is noticed by reading.
+        if let Some(control) = &self.control {
+            let _ = frame::write(control, message);
+        }
+    }
+}
+
+/// Signals that end what has no process yet: SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM.
+const ENDING: [u8; 5] = [1, 2, 3, KILL, 15];
+
+fn in_words(trouble: &Trouble) -> String {
+    match trouble {
+        Trouble::PmemWrite => "the guest wrote to its read-only rootfs; nothing was changed".to_owned(),
+        Trouble::DiskWrite { disk, cause } => format!("writing to the machine's disk {disk} failed: {cause}"),
+        Trouble::DiskRead { disk, cause } => format!("reading the machine's disk {disk} failed: {cause}"),
+    }
+}
+
+/// The monitor has ended: what it has said last is on its way.
+fn collect_troubles(supervisor: &mut Supervisor, troubles: &mut Vec<Trouble>) {
+    while let Ok(happening) = supervisor.happenings.recv_timeout(LAST_WORDS) {
+        match happening {
+            Happening::Monitor(Event::Trouble(trouble)) => troubles.push(trouble),
+            Happening::MonitorGone => return,
+            Happening::Monitor(_) | Happening::Guest(_) | Happening::OutputOver { .. } => {}
+            Happening::Request(Request::Stop { .. } | Request::Wait, asker) => supervisor.waiting.push(asker),
+            Happening::Request(_, asker) => asker.answer(&Err("the machine has just ended".into())),
+            happening => supervisor.client_happening(happening, None),
+        }
+    }
+}
+
+fn read_events(mut events: impl Read, happen: &Sender<Happening>) {
+    while let Ok(event) = frame::read::<Event>(&mut events) {
+        if happen.send(Happening::Monitor(event)).is_err() {
+            return;
+        }
+    }
+    let _ = happen.send(Happening::MonitorGone);
+}
