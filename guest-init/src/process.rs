@@ -8,28 +8,25 @@ use guest_protocol::{Process, StartFailure};
 use rustix::fd::OwnedFd;
 use rustix::fs::Mode;
 use rustix::io::{Errno, read, write};
-use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, chdir, setrlimit, setsid, umask};
-use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+use rustix::process::{Pid, Rlimit, chdir, setsid, umask};
 
 use crate::cgroup::Cgroup;
 use crate::command::{self, Command, NotStarted};
 use crate::errno;
 use crate::mounts::make_directories;
 use crate::namespaces::{self, Fork, Namespaces};
+use crate::privileges::Privileges;
 use crate::signals;
 use crate::stamp::Stamps;
 use crate::stdio::{Ends, Stdio};
 use crate::user::{self, Identity};
-
-/// What systemd and Docker let a process raise its open files to.
-const MAX_OPEN_FILES: u64 = 524_288;
 
 /// Everything looked up and made, so that nothing is left but to start it.
 pub struct Prepared {
     command: Command,
     identity: Identity,
     stdio: Stdio,
-    files: Rlimit,
+    privileges: Privileges,
 }
 
 /// A process that runs.
@@ -57,11 +54,12 @@ pub fn make_working_directory(process: &Process) -> Result<(), NotStarted> {
 /// Looks up user and command in the root that guest-init has now, and makes the streams. `files` is
 /// what guest-init itself was given for open files.
 pub fn prepare(process: &Process, hostname: Option<&str>, files: Rlimit) -> Result<Prepared, NotStarted> {
-    let identity = user::look_up(&process.user).map_err(|error| NotStarted::other(error.to_string()))?;
+    let identity = user::look_up(&process.user, &process.groups)
+        .map_err(|error| NotStarted::other(error.to_string()))?;
     let command = command::complete(process, &identity, hostname)?;
     let stdio =
         Stdio::open(process, &identity).map_err(|error| doing("cannot make the process's streams", error))?;
-    Ok(Prepared { command, identity, stdio, files })
+    Ok(Prepared { command, identity, stdio, privileges: Privileges::of(process, files) })
 }
 
 impl Prepared {
@@ -132,10 +130,8 @@ impl Prepared {
             let failed = no_working_directory(self.command.cwd.to_bytes(), error);
             if error == Errno::NOENT { NotStarted { failure: without_directory, ..failed } } else { failed }
         })?;
-        // The soft limit is what it was, for programs that close every descriptor they might have.
-        let _ = setrlimit(Resource::Nofile, Rlimit { maximum: Some(MAX_OPEN_FILES), ..self.files });
         umask(Mode::from_raw_mode(0o022));
-        become_user(&self.identity).map_err(|error| doing("cannot become the user", error))?;
+        self.privileges.apply(&self.identity)?;
         signals::reset();
         Err(execute(&self.command))
     }
@@ -147,13 +143,6 @@ fn doing(what: &str, error: Errno) -> NotStarted {
 
 fn no_working_directory(path: &[u8], error: Errno) -> NotStarted {
     doing(&["cannot use the working directory ", &String::from_utf8_lossy(path)].concat(), error)
-}
-
-fn become_user(identity: &Identity) -> Result<(), Errno> {
-    let groups: Vec<Gid> = identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-    set_thread_groups(&groups)?;
-    set_thread_gid(Gid::from_raw(identity.gid))?;
-    set_thread_uid(Uid::from_raw(identity.uid))
 }
 
 /// Tries each candidate as execvp(3) does; returns only when none could be executed.

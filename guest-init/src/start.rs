@@ -21,7 +21,7 @@ use crate::switch_root::Bootfs;
 use crate::vsock::Listener;
 use crate::{
     emulated_host, entropy, host_files, log, loopback, modules, mounts, overlay, ports, process, rootfs,
-    signals, switch_root, system_mounts, upper_disk,
+    settings, signals, switch_root, system_mounts, tmpfs, upper_disk,
 };
 
 /// How long a host may take to come for the news that there is no machine for it.
@@ -58,7 +58,16 @@ fn live() -> Result<(), Fault> {
 
     let children = signals::watch_children().or_fault("cannot watch", "children")?;
     // An emulated host's commands are not a machine: they have all cgroups to themselves.
-    let cgroup = if let Role::Machine(_) = config.role { Cgroup::make() } else { None };
+    let cgroup = match &config.role {
+        Role::Machine(machine) => {
+            let cgroup = Cgroup::make();
+            if let Some(limit) = machine.pids_limit {
+                settings::limit_processes(cgroup.as_ref(), limit)?;
+            }
+            cgroup
+        }
+        Role::EmulatedHost(_) => None,
+    };
     let guest = Guest::new(cgroup, layers);
     let started = start_process(&config, &guest, &mut stamps);
     stamps.close();
@@ -101,10 +110,14 @@ fn change_root(config: &Config) -> Result<(Bootfs, Option<Layers>), Fault> {
             let layers = rootfs::assemble(machine)?;
             let files = host_files::write_files(&machine.hostname)?;
             let bootfs = switch_root::switch_to(overlay::MERGED)?;
-            system_mounts::mount_all()?;
+            system_mounts::mount_all(machine.shm_size)?;
             system_mounts::mount_run()?;
+            machine.tmpfs.iter().try_for_each(tmpfs::mount)?;
             files.attach(machine.read_only)?;
             name_and_network(Some(&machine.hostname))?;
+            for (name, value) in &machine.sysctls {
+                settings::set_sysctl(name, value)?;
+            }
             // Before the root is read-only. A failure is the process's, and is met again there.
             if let Some(process) = &config.process {
                 let _ = process::make_working_directory(process);
@@ -118,7 +131,7 @@ fn change_root(config: &Config) -> Result<(Bootfs, Option<Layers>), Fault> {
         Role::EmulatedHost(host) => {
             emulated_host::assemble(host)?;
             let bootfs = switch_root::switch_to(overlay::MERGED)?;
-            system_mounts::mount_all()?;
+            system_mounts::mount_all(None)?;
             emulated_host::furnish(host)?;
             name_and_network(emulated_host::hostname().as_deref())?;
             Ok((bootfs, None))

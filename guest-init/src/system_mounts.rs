@@ -59,10 +59,13 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "/dev/ptmx"),
 ];
 
-/// Mounts them all. Mount points that the image lacks are made.
-pub fn mount_all() -> Result<(), Fault> {
+/// Mounts them all, /dev/shm with `shm_size` bytes, else the kernel's default, half of the memory.
+/// Mount points that the image lacks are made.
+pub fn mount_all(shm_size: Option<u64>) -> Result<(), Fault> {
     for system in &SYSTEM_MOUNTS {
-        match mount_system(system) {
+        let size = shm_size.filter(|_| system.target == "/dev/shm");
+        let size = size.map(|bytes| [",size=", &bytes.to_string()].concat()).unwrap_or_default();
+        match mount_system(system, &size) {
             Err(_) if system.optional => {}
             outcome => outcome?,
         }
@@ -93,8 +96,9 @@ pub fn mount_run() -> Result<(), Fault> {
     Ok(())
 }
 
-fn mount_system(system: &SystemMount) -> Result<(), Fault> {
+fn mount_system(system: &SystemMount, more: &str) -> Result<(), Fault> {
     mount_point(system.target, 0o755)?;
-    mount_on(system.kind, system.target, system.kind, system.flags, system.options)
+    let options = [system.options, more].concat();
+    mount_on(system.kind, system.target, system.kind, system.flags, &options)
         .or_fault("cannot mount", system.target)
 }

@@ -33,9 +33,22 @@ pub struct Identity {
 }
 
 /// Looks up `spec` (`user`, `uid`, `user:group`, `uid:gid`; empty is root) in the files of the root
-/// that this process has.
-pub fn look_up(spec: &str) -> Result<Identity, Error> {
-    resolve(spec, &read_file("/etc/passwd"), &read_file("/etc/group"))
+/// that this process has. `groups` are given beside those that the user has, by name or number.
+pub fn look_up(spec: &str, groups: &[String]) -> Result<Identity, Error> {
+    let group_file = read_file("/etc/group");
+    let mut identity = resolve(spec, &read_file("/etc/passwd"), &group_file)?;
+    add_groups(&mut identity, groups, &group_file)?;
+    Ok(identity)
+}
+
+fn add_groups(identity: &mut Identity, groups: &[String], group_file: &[u8]) -> Result<(), Error> {
+    for group in groups {
+        let gid = find_group(group, group_file)?;
+        if !identity.groups.contains(&gid) {
+            identity.groups.push(gid);
+        }
+    }
+    Ok(())
 }
 
 /// The start of a regular file; a missing one, or anything else, is empty.
@@ -170,6 +183,16 @@ mod tests {
     fn a_group_that_is_said_is_the_only_one() {
         assert_eq!(resolve("app:video"), identity(1000, 44, &[44], "/home/app"));
         assert_eq!(resolve("app:9999"), identity(1000, 9999, &[9999], "/home/app"));
+    }
+
+    #[test]
+    fn groups_are_added_by_name_or_number() {
+        let mut app = resolve("app:video").unwrap();
+        let groups = ["wheel".to_owned(), "4711".to_owned(), "video".to_owned()];
+        add_groups(&mut app, &groups, GROUP).unwrap();
+        assert_eq!(app.groups, [44, 10, 4711]);
+        let unknown = add_groups(&mut app, &["nogroup".to_owned()], GROUP);
+        assert_eq!(unknown, Err(Error::UnknownGroup("nogroup".into())));
     }
 
     #[test]
