@@ -50,7 +50,7 @@ fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         [root, "rmi", name] => {
-            println!("{:?}", open(root)?.remove(name, false)?);
+            println!("{:?}", open(root)?.remove(name, false, &|_| false)?);
             Ok(())
         }
         [root, "export", name, file] => {

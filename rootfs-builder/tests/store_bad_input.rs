@@ -48,7 +48,7 @@ impl Drop for Bystander {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.store.check();
-            self.store.store.remove("kept:1", false).expect("removes");
+            self.store.store.remove("kept:1", false, &|_| false).expect("removes");
             assert!(self.store.is_empty(), "nothing that was refused has left anything behind");
         }
     }
@@ -351,7 +351,7 @@ fn a_digest_is_not_given_as_a_name() {
     store.refused("import", import, "has a digest");
     let loaded = load(None).expect("loads, without a name");
     assert_eq!(loaded[0].reference, None);
-    store.store.store.remove(&loaded[0].id.to_string(), false).expect("removes");
+    store.store.store.remove(&loaded[0].id.to_string(), false, &|_| false).expect("removes");
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn full_disk_child() {
     }
     assert_eq!(std::fs::read_dir(root.join("oci/blobs/sha256")).expect("reads").count(), 3);
     load(&store, &image(60_000), "other:1").expect("there is room again");
-    store.remove("kept:1", false).expect("removes");
+    store.remove("kept:1", false, &|_| false).expect("removes");
 }
 
 fn image(size: usize) -> TestImage {

@@ -31,13 +31,13 @@ fn layers_stay_as_long_as_an_image_has_them() {
         layer
     };
 
-    let removed = store.store.remove("large:1", false).expect("removes");
+    let removed = store.store.remove("large:1", false, &|_| false).expect("removes");
     assert_eq!(removed.deleted.map(|id| id.0), Some(large.id()));
     assert_eq!((has(&base), has(&upper)), (true, false));
     store.check();
-    store.store.remove("small:1", false).expect("removes");
+    store.store.remove("small:1", false, &|_| false).expect("removes");
     assert!(store.is_empty());
-    assert!(matches!(store.store.remove("small:1", false), Err(Error::NotFound(_))));
+    assert!(matches!(store.store.remove("small:1", false, &|_| false), Err(Error::NotFound(_))));
 }
 
 #[test]
@@ -45,15 +45,15 @@ fn an_image_goes_with_the_last_of_its_names() {
     let store = TestStore::new();
     let image = TestImage::new(1);
     store.load_archive(image.docker_save(&["a:1", "b:1", "c:1"]).archive(false)).expect("loads");
-    let removed = store.store.remove("b:1", false).expect("removes");
+    let removed = store.store.remove("b:1", false, &|_| false).expect("removes");
     let untagged: Vec<String> = removed.untagged.iter().map(ToString::to_string).collect();
     assert_eq!((untagged, removed.deleted), (vec!["b:1".to_owned()], None));
     assert_eq!(store.listed().len(), 2);
 
     let id = image.id().hex();
-    let error = store.store.remove(&id[..12], false).expect_err("several names").to_string();
+    let error = store.store.remove(&id[..12], false, &|_| false).expect_err("several names").to_string();
     assert!(error.contains("a:1, c:1"), "{error}");
-    let removed = store.store.remove(&id[..12], true).expect("removes by force");
+    let removed = store.store.remove(&id[..12], true, &|_| false).expect("removes by force");
     assert_eq!((removed.untagged.len(), removed.deleted.map(|id| id.0)), (2, Some(image.id())));
     assert!(store.is_empty());
 }
@@ -64,7 +64,7 @@ fn a_nameless_image_is_removed_by_its_id() {
     let image = TestImage::new(1);
     store.load_archive(image.layout("latest").archive(false)).expect("loads");
     assert_eq!(store.listed()[0].0, "<none>");
-    store.store.remove(&image.id().hex()[..6], false).expect("removes");
+    store.store.remove(&image.id().hex()[..6], false, &|_| false).expect("removes");
     assert!(store.is_empty());
 }
 
@@ -73,7 +73,7 @@ fn tags_of_one_repository_go_together_with_the_id() {
     let store = TestStore::new();
     let image = TestImage::new(1);
     store.load_archive(image.docker_save(&["a:1", "a:2"]).archive(false)).expect("loads");
-    let removed = store.store.remove(&image.id().hex()[..12], false).expect("removes");
+    let removed = store.store.remove(&image.id().hex()[..12], false, &|_| false).expect("removes");
     assert_eq!(removed.untagged.len(), 2);
     assert!(store.is_empty());
 }
@@ -86,8 +86,8 @@ fn a_word_may_be_both_a_name_and_the_beginning_of_an_id() {
     let archive = image.docker_save(&[&format!("{word}:1"), "b:1"]).archive(false);
     store.load_archive(archive).expect("loads");
     // There is no `word:latest`, so the word is an id, and the image has two names.
-    assert!(matches!(store.store.remove(&word, false), Err(Error::SeveralNames { .. })));
-    store.store.remove(&format!("{word}:1"), false).expect("removes the name");
+    assert!(matches!(store.store.remove(&word, false, &|_| false), Err(Error::SeveralNames { .. })));
+    store.store.remove(&format!("{word}:1"), false, &|_| false).expect("removes the name");
     assert_eq!(store.listed(), [("b:1".to_owned(), image.id())]);
 }
 
@@ -105,7 +105,7 @@ fn the_beginning_of_several_ids_says_so() {
     let twice =
         ids.iter().find(|id| ids.iter().filter(|other| other[..1] == id[..1]).count() > 1).expect("two");
     assert!(matches!(store.store.resolve(&twice[..1]), Err(Error::Ambiguous(_))));
-    assert!(matches!(store.store.remove(&twice[..1], false), Err(Error::Ambiguous(_))));
+    assert!(matches!(store.store.remove(&twice[..1], false, &|_| false), Err(Error::Ambiguous(_))));
 }
 
 #[test]
@@ -115,8 +115,8 @@ fn an_image_that_a_machine_runs_on_stays() {
     store.load_directory(&image.layout("a:1")).expect("loads");
     let running = store.store.resolve("a:1").expect("resolves");
     for force in [false, true] {
-        let error = store.store.remove("a:1", force).expect_err("in use").to_string();
-        assert_eq!(error, "a:1 is in use by a running machine; stop it first");
+        let error = store.store.remove("a:1", force, &|_| false).expect_err("in use").to_string();
+        assert_eq!(error, "a:1 is in use by a machine; stop it first");
     }
     // Its name may go to another image, and cleaning up does not touch it.
     store.load_directory(&TestImage::new(2).layout("a:1")).expect("loads");
@@ -125,9 +125,9 @@ fn an_image_that_a_machine_runs_on_stays() {
         assert_eq!(fs::metadata(&part.path).expect("is there").len(), part.length);
     }
     drop(running);
-    store.store.remove(&image.id().hex(), false).expect("removes");
+    store.store.remove(&image.id().hex(), false, &|_| false).expect("removes");
     store.check();
-    store.store.remove("a:1", false).expect("removes");
+    store.store.remove("a:1", false, &|_| false).expect("removes");
     assert!(store.is_empty());
 }
 
@@ -163,7 +163,7 @@ fn what_is_being_added_is_not_swept_away() {
             other.load(LoadSource::Directory(layout), None, &pause)
         });
         was_reached.recv().expect("reached");
-        store.store.remove("a:1", false).expect("removes");
+        store.store.remove("a:1", false, &|_| false).expect("removes");
         assert!(!store.store.collect().expect("waits its turn"));
         go.send(()).expect("goes on");
         load.join().expect("no panic").expect("loads");

@@ -103,7 +103,7 @@ fn umoci_reads_an_unpacked_archive() {
     impl Write for Removing<'_> {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             if self.1.is_empty() {
-                self.0.store.remove("other:1", false).expect("removes");
+                self.0.store.remove("other:1", false, &|_| false).expect("removes");
             }
             self.1.write(bytes)
         }

@@ -120,7 +120,7 @@ fn skopeo_and_umoci_read_the_store_while_it_is_used() {
                 let coming = format!("coming:{number}");
                 let image = TestImage::new(number).docker_save(&[&coming]);
                 test.load_archive(image.archive(false)).expect("loads");
-                test.store.remove(&coming, false).expect("removes");
+                test.store.remove(&coming, false, &|_| false).expect("removes");
             }
         });
         // Also when something fails here.
@@ -165,8 +165,8 @@ fn what_another_tool_adds_to_the_store_is_left_alone() {
     let names: Vec<String> = test.listed().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["a:1", "b:2"], "one has a disk here, the other has none");
     assert_eq!(test.store.resolve("b:2").expect("resolves").id().0, image.id());
-    test.store.remove("a:1", false).expect("removes");
-    test.store.remove("b:2", false).expect("removes");
+    test.store.remove("a:1", false, &|_| false).expect("removes");
+    test.store.remove("b:2", false, &|_| false).expect("removes");
     let copy = test.beside("copy");
     skopeo_copy(&format!("oci:{}:foreign:1", path(&layout)), &format!("dir:{}", path(&copy)));
 }

@@ -8,6 +8,7 @@
 //! machine that has KVM (where this host has none, an emulated one).
 
 mod command;
+mod detached;
 pub mod docker_registry;
 mod kernel_log;
 mod process;
@@ -16,8 +17,9 @@ mod sharing;
 mod terminal;
 
 pub use command::{Command, machine, recorded_machine, vmrun};
+pub use detached::Detached;
 pub use docker_registry::DockerRegistry;
-pub use process::{Outcome, Running, monitor_of};
+pub use process::{Outcome, Running, monitor_of, supervisor_of};
 pub use record::Record;
 pub use sharing::{Measured, Share, Store};
 pub use terminal::Terminal;

@@ -122,6 +122,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // A machine outlives the command that started it, but not its supervisor.
+        if let Ok(None) = self.child.try_wait()
+            && let Some(supervisor) = supervisor_of(self).and_then(|pid| Pid::from_raw(pid as i32))
+        {
+            let _ = kill_process(supervisor, Signal::KILL);
+        }
         // Both fail only when it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -256,9 +262,18 @@ fn shown(bytes: &[u8]) -> String {
     omitted + &text
 }
 
-/// The process ID of the monitor that `vmrun` has started, once there is one.
+/// The supervisor of the machine that `vmrun` started, as long as both run.
+pub fn supervisor_of(vmrun: &Running) -> Option<u32> {
+    child_of(vmrun.pid().as_raw_nonzero().get() as u32)
+}
+
+/// The monitor of the machine that `vmrun` started, as long as all three run.
 pub fn monitor_of(vmrun: &Running) -> Option<u32> {
-    let parent = format!("PPid:\t{}", vmrun.pid().as_raw_nonzero());
+    child_of(supervisor_of(vmrun)?)
+}
+
+fn child_of(parent: u32) -> Option<u32> {
+    let parent = format!("PPid:\t{parent}");
     fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         let status = fs::read_to_string(entry.path().join("status")).ok()?;

@@ -28,12 +28,18 @@ impl Record {
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// `machine.json`.
+    /// What the machine is and what has become of it, `machine.json` and `state.json`.
     #[track_caller]
     pub fn description(&self) -> serde_json::Value {
-        let path = self.directory.join("machine.json");
-        let text = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        let read = |file: &str| -> serde_json::Value {
+            let path = self.directory.join(file);
+            let text = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        };
+        let (mut machine, state) = (read("machine.json"), read("state.json"));
+        let entries = state.as_object().into_iter().flatten();
+        entries.for_each(|(key, value)| machine[key] = value.clone());
+        machine
     }
 }
 

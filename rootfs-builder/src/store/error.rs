@@ -60,7 +60,7 @@ pub enum Error {
     NotFound(String),
     #[error("‘{0}’ is the beginning of several image ids; give more digits")]
     Ambiguous(String),
-    #[error("{name} is in use by a running machine; stop it first")]
+    #[error("{name} is in use by a machine; stop it, or remove it, first")]
     InUse { name: String },
     #[error("image {} has several names ({names}); remove them one by one, or force it", id.short())]
     SeveralNames { id: ImageId, names: String },

@@ -24,11 +24,11 @@ impl Store {
     /// Removes a name, and with the last one the image and whatever of its layers no other image has. By id, all
     /// names go; if they are of several repositories, only with `force`.
     ///
-    /// An image that a machine runs on (somebody holds its [`super::Image`]) stays: that is an error, `force` or
-    /// not. What other processes are adding just now is left alone; they then remove what is left over here.
-    pub fn remove(&self, name: &str, force: bool) -> Result<Removed> {
+    /// An image that `is_needed`, or that a machine runs on (somebody holds its [`super::Image`]), stays: that is an
+    /// error, `force` or not. What other processes are adding just now is left alone; they then remove what is left over here.
+    pub fn remove(&self, name: &str, force: bool, is_needed: &dyn Fn(ImageId) -> bool) -> Result<Removed> {
         let session = Session::begin(self)?;
-        let removed = withdraw(&session, |images| choose(self, images, name, force))?;
+        let removed = withdraw(&session, |images| choose(self, images, name, force, is_needed))?;
         self.want_collect()?;
         drop(session);
         self.collect()?;
@@ -36,7 +36,13 @@ impl Store {
     }
 }
 
-fn choose(store: &Store, images: &[Named], wanted: &str, force: bool) -> Result<(Removed, Withdrawal)> {
+fn choose(
+    store: &Store,
+    images: &[Named],
+    wanted: &str,
+    force: bool,
+    is_needed: &dyn Fn(ImageId) -> bool,
+) -> Result<(Removed, Withdrawal)> {
     let (found, by) = find(images, wanted)?;
     let names: Vec<&Reference> = images
         .iter()
@@ -56,6 +62,9 @@ fn choose(store: &Store, images: &[Named], wanted: &str, force: bool) -> Result<
     if repositories.len() > 1 && !force {
         let names = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Err(Error::SeveralNames { id: found.id, names });
+    }
+    if is_needed(found.id) {
+        return Err(Error::InUse { name: wanted.to_owned() });
     }
     check_unused(store, &found.id, wanted)?;
     let removed = Removed { untagged: names.into_iter().cloned().collect(), deleted: Some(found.id) };

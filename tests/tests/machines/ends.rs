@@ -4,8 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-use tests::{Record, machine, monitor_of, recorded_machine};
+use rustix::process::{Pid, Signal, kill_process};
+use tests::{Detached, Record, machine, monitor_of, recorded_machine, supervisor_of, vmrun};
 
 #[test]
 fn a_panic_is_reported_with_its_log() {
@@ -59,22 +59,40 @@ fn who_insists_ends_the_machine() {
         running.signal(Signal::TERM);
         thread::sleep(Duration::from_millis(200));
     }
-    running.wait().exits_with(128 + 15).complains(&["ended the machine"]);
+    running.wait().exits_with(128 + 9).complains(&["killed the process"]);
 }
 
+/// The command that started a machine is only its first visitor.
 #[test]
-fn a_vmrun_that_is_killed_leaves_no_monitor() {
-    let mut running = machine("busybox").shell("echo up; sleep 1000").start();
+fn a_vmrun_that_is_killed_leaves_its_machine_running() {
+    let script = "echo up; trap 'exit 3' TERM; while :; do sleep 0.1; done";
+    let mut running = machine("busybox").with(["--name", "orphan"]).shell(script).start();
     running.says("up");
     let monitor = monitor_of(&running).expect("vmrun has a monitor");
     running.signal(Signal::KILL);
     running.wait().exits_with(128 + 9);
+    vmrun(["ps", "--filter", "name=orphan"]).run().succeeds().says(&["orphan", "Up"]);
+    vmrun(["stop", "orphan"]).run().succeeds();
     is_gone(monitor);
+    vmrun(["inspect", "orphan"]).run().is_refused(&["orphan"]);
+}
+
+#[test]
+fn a_supervisor_that_is_killed_leaves_no_monitor() {
+    let machine = Detached::run(&[], "busybox", &["sleep", "1000"]);
+    let [supervisor, monitor] = [".State.SupervisorPid", ".State.Pid"].map(|field| machine.inspect(field));
+    kill(&supervisor);
+    is_gone(monitor.parse().unwrap());
+    assert_eq!(machine.inspect(".State.Status"), "exited");
+    assert_eq!(machine.inspect(".State.ExitCode"), "137");
+    machine.vmrun(&["exec"], &["true"]).run().is_refused(&["exited"]);
+    machine.vmrun(&["start"], &[]).run().succeeds();
+    machine.becomes("running");
 }
 
 /// Not even one whose guest is still booting and could not notice.
 #[test]
-fn a_vmrun_that_is_killed_early_leaves_no_monitor() {
+fn a_supervisor_that_is_killed_early_leaves_no_monitor() {
     let running = machine("busybox").command(["sleep", "1000"]).start();
     let deadline = Instant::now() + Duration::from_secs(20);
     let monitor = loop {
@@ -85,8 +103,8 @@ fn a_vmrun_that_is_killed_early_leaves_no_monitor() {
         thread::sleep(Duration::from_millis(5));
     };
     thread::sleep(Duration::from_millis(300));
-    running.signal(Signal::KILL);
-    running.wait().exits_with(128 + 9);
+    kill(&supervisor_of(&running).expect("vmrun has a supervisor").to_string());
+    running.wait().is_refused(&["supervisor was killed"]);
     is_gone(monitor);
 }
 
@@ -95,9 +113,13 @@ fn a_monitor_that_is_killed_is_reported() {
     let mut running = machine("busybox").shell("echo up; sleep 1000").start();
     running.says("up");
     let monitor = monitor_of(&running).expect("vmrun has a monitor");
-    rustix::process::kill_process(rustix::process::Pid::from_raw(monitor as i32).unwrap(), Signal::KILL)
-        .unwrap();
-    running.wait().is_refused(&["monitor"]);
+    kill(&monitor.to_string());
+    running.wait().exits_with(137).complains(&["monitor"]);
+}
+
+fn kill(pid: &str) {
+    let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
 }
 
 /// Waits until a process is no more, or waits to be buried by a first process that has no time for it.

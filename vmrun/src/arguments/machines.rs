@@ -1,9 +1,104 @@
 //! What the verbs on machines take.
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, Subcommand};
 
-use super::Format;
+use super::{
+    Command, CpArguments, CreateArguments, DiffArguments, ExecArguments, ExportArguments, Format,
+    InspectArguments, RunArguments,
+};
 use crate::client::DetachKeys;
+
+#[derive(Debug, Subcommand)]
+pub enum GenerateCommand {
+    /// Write a systemd unit that starts a machine with the host, to standard output
+    Systemd(SystemdArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct SystemdArguments {
+    /// The machine, by name or ID
+    pub machine: String,
+}
+
+/// Docker's long forms of the verbs about machines.
+#[derive(Debug, Subcommand)]
+pub enum ContainerCommand {
+    /// Run an image's command in a machine of its own
+    Run(Box<RunArguments>),
+    /// Make a machine without starting it
+    Create(Box<CreateArguments>),
+    /// Start machines that do not run
+    Start(StartArguments),
+    /// Ask machines to end, and kill those that do not
+    Stop(StopArguments),
+    /// Stop machines and start them again
+    Restart(StopArguments),
+    /// Send a signal to the processes of machines
+    Kill(KillArguments),
+    /// Freeze all processes of machines
+    Pause(MachinesArguments),
+    /// Let the processes of paused machines go on
+    Unpause(MachinesArguments),
+    /// Wait until machines have ended, and print their exit codes
+    Wait(MachinesArguments),
+    /// Remove machines, with all that they wrote
+    Rm(RmArguments),
+    /// List machines
+    #[command(visible_aliases = ["ps", "list"])]
+    Ls(PsArguments),
+    /// Show what a machine's process has written
+    Logs(LogsArguments),
+    /// Connect this terminal to a machine's process
+    Attach(AttachArguments),
+    /// Give a machine another name
+    Rename(RenameArguments),
+    /// Run one more command in a machine that runs
+    Exec(ExecArguments),
+    /// Copy files between a machine and this host
+    Cp(CpArguments),
+    /// Show what has changed in a machine's files
+    Diff(DiffArguments),
+    /// Write a machine's whole file system as a tar archive
+    Export(ExportArguments),
+    /// Show all that is known of machines, as JSON
+    Inspect(InspectArguments),
+    /// Remove all machines that do not run
+    Prune(ContainerPruneArguments),
+}
+
+impl From<ContainerCommand> for Command {
+    fn from(command: ContainerCommand) -> Command {
+        match command {
+            ContainerCommand::Run(run) => Command::Run(*run),
+            ContainerCommand::Create(create) => Command::Create(*create),
+            ContainerCommand::Start(start) => Command::Start(start),
+            ContainerCommand::Stop(stop) => Command::Stop(stop),
+            ContainerCommand::Restart(restart) => Command::Restart(restart),
+            ContainerCommand::Kill(kill) => Command::Kill(kill),
+            ContainerCommand::Pause(pause) => Command::Pause(pause),
+            ContainerCommand::Unpause(unpause) => Command::Unpause(unpause),
+            ContainerCommand::Wait(wait) => Command::Wait(wait),
+            ContainerCommand::Rm(rm) => Command::Rm(rm),
+            ContainerCommand::Ls(ps) => Command::Ps(ps),
+            ContainerCommand::Logs(logs) => Command::Logs(logs),
+            ContainerCommand::Attach(attach) => Command::Attach(attach),
+            ContainerCommand::Rename(rename) => Command::Rename(rename),
+            ContainerCommand::Exec(exec) => Command::Exec(exec),
+            ContainerCommand::Cp(cp) => Command::Cp(cp),
+            ContainerCommand::Diff(diff) => Command::Diff(diff),
+            ContainerCommand::Export(export) => Command::Export(export),
+            ContainerCommand::Inspect(inspect) => Command::Inspect(inspect),
+            ContainerCommand::Prune(prune) => Command::ContainerPrune(prune),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct ContainerPruneArguments {
+    /// Do not ask
+    #[arg(short, long)]
+    pub force: bool,
+}
 
 #[derive(Debug, Args)]
 pub struct MachinesArguments {

@@ -120,6 +120,15 @@ pub enum Command {
     /// Docker's long forms of the verbs about images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Remove all machines that do not run
+    #[command(hide = true)]
+    ContainerPrune(ContainerPruneArguments),
+    /// Docker's long forms of the verbs about machines
+    #[command(subcommand)]
+    Container(ContainerCommand),
+    /// Write what other programs need to run machines
+    #[command(subcommand)]
+    Generate(GenerateCommand),
     /// Docker's long forms of df and prune
     #[command(subcommand)]
     System(SystemCommand),

@@ -12,6 +12,7 @@ mod events;
 mod exec;
 mod export;
 mod fsck;
+mod generate;
 mod history;
 mod images;
 mod import;
@@ -38,9 +39,10 @@ mod stop;
 mod tag;
 mod wait;
 
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::arguments::{Arguments, Command};
 use crate::emulate::host;
@@ -59,6 +61,18 @@ fn each(names: &[String], mut act: impl FnMut(&str) -> Result<()>) -> Result<u8>
     Ok(code)
 }
 
+/// Asks the user whether to do `what`.
+fn agreed(what: &str) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!("there is no terminal to ask on: say -f to remove without a question");
+    }
+    print!("{what} Go on? [y/N] ");
+    io::stdout().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 /// Carries out what the command line says; the result is the exit code.
 pub fn dispatch(arguments: Arguments) -> Result<u8> {
     carry_out(arguments.command, arguments.root.as_deref())
@@ -68,6 +82,9 @@ fn carry_out(command: Command, root: Option<&Path>) -> Result<u8> {
     let home = || Home::locate(root);
     match command {
         Command::Image(image) => carry_out(image.into(), root),
+        Command::Container(container) => carry_out(container.into(), root),
+        Command::ContainerPrune(prune) => rm::prune(&home()?, &prune),
+        Command::Generate(generate) => generate::generate(&home()?, generate),
         Command::System(system) => carry_out(system.into(), root),
         Command::Run(run) => run::run(&home()?, &run),
         Command::Exec(exec) => exec::exec(&home()?, &exec),

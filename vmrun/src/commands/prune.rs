@@ -1,24 +1,30 @@
 //! `vmrun prune`: room on the disk.
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
 use rootfs_builder::store::ImageSummary;
 
+use super::agreed;
 use crate::age::moment;
 use crate::arguments::PruneArguments;
 use crate::filter::{Label, split};
 use crate::home::Home;
+use crate::machine::Machines;
 use crate::output::warn;
 use crate::size;
 
 pub fn prune(home: &Home, arguments: &PruneArguments) -> Result<u8> {
     let filter = Filter::parse(&arguments.filter)?;
-    if !arguments.force && !agreed(arguments.all)? {
+    let what =
+        if arguments.all { "every image that no machine runs on" } else { "every image without a name" };
+    if !arguments.force && !agreed(&format!("This removes {what}, and what killed commands left."))? {
         return Ok(0);
     }
-    let pruned = home.images()?.prune(arguments.all, &|image| filter.matches(image))?;
+    let needed = Machines::open(home).images()?;
+    let pruned = home
+        .images()?
+        .prune(arguments.all, &|image| filter.matches(image) && !needed.contains(&image.id.to_string()))?;
     pruned.untagged.iter().for_each(|name| println!("Untagged: {name}"));
     pruned.deleted.iter().for_each(|id| println!("Deleted: {id}"));
     if pruned.deferred {
@@ -26,18 +32,6 @@ pub fn prune(home: &Home, arguments: &PruneArguments) -> Result<u8> {
     }
     println!("Total reclaimed space: {}", size::show(pruned.reclaimed));
     Ok(0)
-}
-
-fn agreed(all: bool) -> Result<bool> {
-    if !io::stdin().is_terminal() {
-        bail!("there is no terminal to ask on: say -f to remove without a question");
-    }
-    let what = if all { "every image that no machine runs on" } else { "every image without a name" };
-    print!("This removes {what}, and what killed commands left. Go on? [y/N] ");
-    io::stdout().flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 #[derive(Debug, Default)]

@@ -73,6 +73,8 @@ fn status(state: &State) -> String {
         Status::Running => format!("Up {}", up()),
         Status::Paused => format!("Up {} (Paused)", up()),
         Status::Restarting => format!("Restarting ({code}) {}", since(&state.finished_at)),
+        // Nobody saw it end.
+        Status::Exited if state.finished_at.is_none() => format!("Exited ({code})"),
         Status::Exited => format!("Exited ({code}) {}", since(&state.finished_at)),
     }
 }
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn statuses_read_as_dockers() {
         let state = State { status: Status::Exited, exit_code: Some(3), ..State::default() };
-        assert_eq!(status(&state), "Exited (3) N/A");
+        assert_eq!(status(&state), "Exited (3)");
         assert_eq!(status(&State::default()), "Created");
     }
 }

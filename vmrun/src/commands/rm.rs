@@ -2,11 +2,31 @@
 
 use anyhow::{Result, bail};
 
-use super::{each, stop};
-use crate::arguments::RmArguments;
+use super::{agreed, each, stop};
+use crate::arguments::{ContainerPruneArguments, RmArguments};
 use crate::events;
 use crate::home::Home;
 use crate::machine::Machines;
+use crate::size;
+
+/// Removes all machines that do not run.
+pub fn prune(home: &Home, arguments: &ContainerPruneArguments) -> Result<u8> {
+    if !arguments.force && !agreed("This removes every machine that does not run, with all that it wrote.")? {
+        return Ok(0);
+    }
+    let machines = Machines::open(home);
+    machines.sweep()?;
+    let mut reclaimed = 0;
+    for machine in machines.list()?.into_iter().filter(|machine| !machine.is_running()) {
+        let (size, lock) = (machine.directory.upper_size(), machine.directory.lock()?);
+        events::record(home, "destroy", &machine.directory, &machine.config, None);
+        machines.remove(&machine.directory, lock)?;
+        reclaimed += size;
+        println!("{}", machine.config.id.as_str());
+    }
+    println!("Total reclaimed space: {}", size::show(reclaimed));
+    Ok(0)
+}
 
 pub fn rm(home: &Home, arguments: &RmArguments) -> Result<u8> {
     let machines = Machines::open(home);

@@ -1,5 +1,6 @@
 //! All machines of a state directory.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -146,6 +147,11 @@ impl Machines {
             machine.id().as_str().starts_with(wanted) || machine.name().is_ok_and(|name| name == wanted)
         };
         Ok(!wanted.is_empty() && self.directories()?.iter().any(is_it))
+    }
+
+    /// The images that machines are made of.
+    pub fn images(&self) -> Result<HashSet<String>> {
+        Ok(self.list()?.into_iter().map(|machine| machine.config.image_id).collect())
     }
 
     /// Removes what killed commands have left.

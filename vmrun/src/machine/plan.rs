@@ -9,6 +9,7 @@ use guest_protocol::{
     CONFIG_PATH, Config, Machine, Role, RootfsDevice, UPPER_DISK, Upper, WindowSize, frame,
 };
 use kernels::{Feature, LATER, Signatures, cpio};
+use rootfs_builder::store::Image;
 use vmm::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, VsockSpec};
 
 use super::attached_rootfs::AttachedRootfs;
@@ -25,6 +26,8 @@ const MEMORY_STEP: u64 = 2 << 20;
 /// Everything that is decided about a machine before it starts.
 #[derive(Debug)]
 pub struct Plan {
+    /// As long as this lives, the image cannot be removed.
+    pub image: Image,
     pub spec: MachineSpec,
     pub rootfs: AttachedRootfs,
 }
@@ -114,7 +117,7 @@ pub fn plan(
         rng: false,
         balloon: can(Feature::VirtioBalloon),
     };
-    Ok(Plan { spec, rootfs })
+    Ok(Plan { image, spec, rootfs })
 }
 
 fn upper_disk(machine: &MachineDirectory, config: &MachineConfig) -> Option<BlockSpec> {

@@ -68,6 +68,7 @@ impl State {
             monitor: None,
             runtime: None,
             exit_code: Some(137),
+            finished_at: None,
             error: Some("its supervisor was killed, or the host restarted".into()),
             ..self
         }

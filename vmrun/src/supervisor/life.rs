@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use guest_protocol::{GuestMessage, Hello, HostMessage, Stamp, Stream, frame};
+use rootfs_builder::store::Image;
 use vmm::{End, Trouble};
 
 use super::protocol::{Ended, FromClient, Reply, Request, ToClient};
@@ -56,6 +57,7 @@ pub enum Happening {
 
 /// A machine that runs.
 pub struct Life {
+    _image: Image,
     monitor: Monitor,
     log: KernelLog,
     /// The control stream, from when guest-init listens.
@@ -93,12 +95,15 @@ impl Life {
                 std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?,
             ),
         };
+        // A monitor that was killed has left its socket.
+        let _ = std::fs::remove_file(supervisor.vsock_socket());
         let (monitor, events) = Monitor::start(&plan.spec)?;
         supervisor.state.monitor = Some(monitor.id());
         supervisor.machine.write_state(&supervisor.state)?;
         let happen = supervisor.happen.clone();
         thread::Builder::new().stack_size(STACK).spawn(move || read_events(events, &happen))?;
         Ok(Life {
+            _image: plan.image,
             monitor,
             log: KernelLog::new(file),
             control: None,
