@@ -222,7 +222,8 @@ impl Session {
             Hello::ExecStream { token, stream } => self.pending.stream_came(token, stream, connection),
             Hello::Files => {
                 if let Some(layers) = &self.guest.layers {
-                    files::serve(connection, layers, self.main.pid());
+                    let served = files::Served { layers, cgroup: self.guest.cgroup.as_ref() };
+                    files::serve(connection, &served, self.main.pid());
                 }
             }
             // Closes the connection: what is not served is refused.

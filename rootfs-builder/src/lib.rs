@@ -28,6 +28,7 @@ pub mod compression;
 pub mod digest;
 pub mod erofs;
 pub mod image;
+pub mod instruction;
 pub mod layer;
 pub mod parallel;
 pub mod progress;

@@ -7,12 +7,13 @@ use file_tree::{Error, Links, Policy, TreeReader, TreeWriter};
 use guest_protocol::files::stream::StreamError;
 use guest_protocol::files::{Found, Item, ItemReader, ItemWriter, Request};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, open, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, open, openat, readlinkat, statat};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::standstill::Standstill;
 use super::whiteout::is_for_others;
-use super::{changes, layer, root};
+use super::{Served, changes, layer, root};
 use crate::errno::in_words;
 use crate::overlay::Layers;
 
@@ -22,12 +23,12 @@ const MOST_MADE_UP: u64 = 64 << 20;
 /// Carries out the request and tells the outcome.
 pub fn answer<R: Read, W: Write>(
     request: &Request,
-    layers: &Layers,
+    served: &Served<'_>,
     view: Option<&OwnedFd>,
     from: &mut ItemReader<R>,
     to: &mut ItemWriter<W>,
 ) -> Result<(), StreamError> {
-    match carry_out(request, layers, view, from, to) {
+    match carry_out(request, served, view, from, to) {
         Ok(()) => to.end(Ok(())),
         Err(message) => {
             if to.left() <= MOST_MADE_UP {
@@ -45,11 +46,12 @@ pub fn answer<R: Read, W: Write>(
 
 fn carry_out<R: Read, W: Write>(
     request: &Request,
-    layers: &Layers,
+    served: &Served<'_>,
     view: Option<&OwnedFd>,
     from: &mut ItemReader<R>,
     to: &mut ItemWriter<W>,
 ) -> Result<(), String> {
+    let layers = served.layers;
     let enter = || match view {
         Some(view) => enter(view).map_err(|error| said("cannot see the machine's files", b"", error)),
         None => Ok(()),
@@ -72,8 +74,29 @@ fn carry_out<R: Read, W: Write>(
             write(directory, from, to)
         }
         Request::Changes => changes::send(layers, to).map_err(|error| error.to_string()),
-        Request::Layer { freeze: _ } => layer::send(layers, to).map_err(|error| error.to_string()),
+        Request::Layer { freeze } => {
+            // Without a cgroup there is none that anything could run in.
+            let _standstill = match served.cgroup.filter(|_| *freeze) {
+                Some(cgroup) => Some(Standstill::begin(cgroup)?),
+                None if *freeze && view.is_some() => {
+                    return Err(String::from(
+                        "the machine's kernel has no cgroups, by which processes are frozen",
+                    ));
+                }
+                None => None,
+            };
+            sync(layers);
+            layer::send(layers, to).and_then(|()| Ok(to.flush()?)).map_err(|error| error.to_string())
+        }
         Request::Root => root::send(layers, to).map_err(|error| error.to_string()),
+    }
+}
+
+/// What a commit has read lasts as long as the commit does.
+fn sync(layers: &Layers) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    if let Ok(upper) = openat(&layers.upper, c".", flags, Mode::empty()) {
+        let _ = rustix::fs::syncfs(&upper);
     }
 }
 

@@ -9,25 +9,39 @@ mod changes;
 mod layer;
 mod placeholders;
 mod root;
+mod standstill;
 mod whiteout;
 
 use std::fs::File;
 use std::rc::Rc;
+use std::time::Duration;
 
 use guest_protocol::files::{ItemReader, ItemWriter, Request};
 use guest_protocol::frame;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::Pid;
 
+use crate::cgroup::Cgroup;
 use crate::overlay::Layers;
 use crate::{log, signals};
 
 /// Descriptors beyond this are not looked for where the kernel cannot close a range of them.
 const MAX_DESCRIPTOR: RawFd = 1024;
 
+/// How long the host may take nothing of an answer while the machine's processes stand still.
+const HOST_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What there is to serve from.
+pub struct Served<'a> {
+    pub layers: &'a Layers,
+    /// Everything of the machine's runs in it.
+    pub cgroup: Option<&'a Cgroup>,
+}
+
 /// Serves the connection in a child. `process` is the machine's own, while it runs.
-pub fn serve(connection: &Rc<OwnedFd>, layers: &Layers, process: Option<Pid>) {
+pub fn serve(connection: &Rc<OwnedFd>, served: &Served<'_>, process: Option<Pid>) {
     // Looked up here: a child's own /proc may be another one.
     let view = process.and_then(|pid| {
         let path = ["/proc/", &pid.as_raw_nonzero().to_string(), "/ns/mnt"].concat();
@@ -38,7 +52,7 @@ pub fn serve(connection: &Rc<OwnedFd>, layers: &Layers, process: Option<Pid>) {
     match unsafe { libc::fork() } {
         -1 => log::note("there is no process to serve files"),
         0 => {
-            attend(connection.as_fd(), layers, view.as_ref());
+            attend(connection.as_fd(), served, view.as_ref());
             // SAFETY: ends this child at once, without anything of the parent's being run or flushed.
             unsafe { libc::_exit(0) };
         }
@@ -47,9 +61,11 @@ pub fn serve(connection: &Rc<OwnedFd>, layers: &Layers, process: Option<Pid>) {
 }
 
 /// The child's life. What goes wrong with the connection itself cannot be told to anybody.
-fn attend(connection: BorrowedFd<'_>, layers: &Layers, view: Option<&OwnedFd>) {
+fn attend(connection: BorrowedFd<'_>, served: &Served<'_>, view: Option<&OwnedFd>) {
+    let layers = served.layers;
     let mut kept = vec![connection.as_raw_fd(), layers.upper.as_raw_fd(), layers.lower.as_raw_fd()];
     kept.extend(view.map(AsRawFd::as_raw_fd));
+    kept.extend(served.cgroup.map(|cgroup| cgroup.as_fd().as_raw_fd()));
     close_others(kept);
     signals::reset();
     // Writing to a host that is gone is to be an error: there may be something to undo.
@@ -61,9 +77,12 @@ fn attend(connection: BorrowedFd<'_>, layers: &Layers, view: Option<&OwnedFd>) {
     let (Ok(()), Ok(connection)) = (blocking, connection.try_clone_to_owned()) else { return };
     let connection = File::from(connection);
     let Ok(request) = frame::read::<Request>(&connection) else { return };
+    if let Request::Layer { freeze: true } = request {
+        let _ = set_socket_timeout(&connection, Timeout::Send, Some(HOST_PATIENCE));
+    }
     let mut from = ItemReader::new(&connection);
     let mut to = ItemWriter::new(&connection);
-    let _ = answer::answer(&request, layers, view, &mut from, &mut to);
+    let _ = answer::answer(&request, served, view, &mut from, &mut to);
 }
 
 /// Closes every descriptor from 3 on but these: the child would keep alive what others end by closing.

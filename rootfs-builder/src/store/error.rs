@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::{self, Digest};
 use crate::image::ImageId;
 use crate::reference::Reference;
-use crate::{archive, erofs, layer, reference};
+use crate::{archive, erofs, instruction, layer, reference};
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -26,6 +26,8 @@ pub enum Error {
     Archive(#[from] archive::Error),
     #[error(transparent)]
     Reference(#[from] reference::Error),
+    #[error(transparent)]
+    Instruction(instruction::Error),
     #[error(transparent)]
     Digest(#[from] digest::Error),
     #[error("{what} is damaged: its content has the digest {actual} instead of {expected}")]

@@ -48,6 +48,7 @@ impl Store {
                 what,
                 expected: None,
                 keep_blob: true,
+                compress: false,
                 build_layer: true,
                 blob_matters: false,
                 name: &layer_name,

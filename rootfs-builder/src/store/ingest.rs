@@ -32,6 +32,8 @@ pub struct Request<'a> {
     pub expected: Option<(Digest, u64)>,
     /// Whether to keep the blob; not when the store has it.
     pub keep_blob: bool,
+    /// Whether to keep it compressed if it comes without compression.
+    pub compress: bool,
     /// Whether to build the layer; not when the store has it. Its digest is computed all the same.
     pub build_layer: bool,
     /// Whether the blob is wanted even if it turns out to be no layer.
@@ -195,7 +197,9 @@ fn copy(
 
 /// Whether another blob is kept in its stead: not if somebody knows it by its digest.
 fn is_recompressed(request: &Request, compression: Compression) -> bool {
-    request.keep_blob && request.expected.is_none() && recompress::is_wanted(compression)
+    let is_wanted =
+        recompress::is_wanted(compression) || (request.compress && compression == Compression::None);
+    request.keep_blob && request.expected.is_none() && is_wanted
 }
 
 enum UnpackFailure {

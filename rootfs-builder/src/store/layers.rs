@@ -104,6 +104,7 @@ pub fn ensure<'s>(
         what: &what,
         expected: Some((wanted.blob, wanted.size)),
         keep_blob: !blobs::path(store, &wanted.blob).exists(),
+        compress: false,
         build_layer: !store.has_layer(&wanted.diff_id),
         blob_matters: true,
         name,

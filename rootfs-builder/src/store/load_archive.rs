@@ -96,6 +96,7 @@ fn read_candidate(
         what: &what,
         expected: digest.map(|digest| (digest, size)),
         keep_blob: known.is_none(),
+        compress: false,
         build_layer: known.is_none(),
         blob_matters: true,
         name,

@@ -17,6 +17,7 @@
 
 mod blobs;
 mod collect;
+mod commit;
 mod content;
 mod durable;
 mod error;
@@ -46,6 +47,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{archive, layer};
 
+pub use commit::{Commit, PreparedCommit};
 pub use content::{Content, ContentLayer, Document};
 pub use error::{Error, Result};
 pub use fsck::{Finding, FsckReport, Remedy};

@@ -42,3 +42,33 @@ pub struct ExportArguments {
     #[arg(value_name = "MACHINE")]
     pub machine: String,
 }
+
+/// Makes an image of a machine's files: the image it was made from, and what was changed since, as one more layer.
+/// Its processes stand still meanwhile. Prints the new image's ID.
+#[derive(Debug, Args)]
+pub struct CommitArguments {
+    /// Who has made it, such as "Ada <ada@example.org>"
+    #[arg(short, long, value_name = "AUTHOR")]
+    pub author: Option<String>,
+    /// Change the image's configuration: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, STOPSIGNAL, USER,
+    /// VOLUME or WORKDIR, as in a Dockerfile (may be repeated)
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    pub change: Vec<String>,
+    /// What was done, for `vmrun history`
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+    /// Let the machine's processes stand still (the default), or with =false let them run on
+    #[arg(short, long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, overrides_with = "no_pause")]
+    pub pause: bool,
+    /// Let the machine's processes run on: files that they write meanwhile may be half-written
+    #[arg(long)]
+    pub no_pause: bool,
+    /// Show nothing but the ID
+    #[arg(short, long)]
+    pub quiet: bool,
+    #[arg(value_name = "MACHINE")]
+    pub machine: String,
+    /// What the image is called [default: it has no name]
+    #[arg(value_name = "NAME[:TAG]")]
+    pub name: Option<String>,
+}

@@ -97,6 +97,8 @@ pub enum Command {
     Tag(TagArguments),
     /// Copy files between this host and a machine
     Cp(CpArguments),
+    /// Make an image of what has changed in a machine's files
+    Commit(CommitArguments),
     /// Show what has changed in a machine's files since it was made from its image
     Diff(DiffArguments),
     /// Write a machine's files to a tar archive

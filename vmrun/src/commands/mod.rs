@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod attach;
+mod commit;
 mod completions;
 mod cp;
 mod create;
@@ -111,6 +112,7 @@ fn carry_out(command: Command, root: Option<&Path>) -> Result<u8> {
         Command::History(history) => history::history(&home()?, &history),
         Command::Tag(tag) => tag::tag(&home()?, &tag),
         Command::Cp(cp) => cp::cp(&home()?, &cp),
+        Command::Commit(commit) => commit::commit(&home()?, &commit),
         Command::Diff(diff) => diff::diff(&home()?, &diff),
         Command::Export(export) => export::export(&home()?, &export),
         Command::Load(load) => load::load(&home()?, load),

@@ -4,11 +4,13 @@ use anyhow::{Result, bail};
 
 use super::Guest;
 use crate::home::Home;
-use crate::machine::Machines;
+use crate::machine::{MachineConfig, Machines};
 
 /// A machine that answers for as long as this lives.
 pub struct OpenMachine {
     pub guest: Guest,
+    /// What it is.
+    pub config: MachineConfig,
 }
 
 impl OpenMachine {
@@ -20,6 +22,6 @@ impl OpenMachine {
             bail!("machine {word} does not run, it is {}", status.as_str());
         }
         let socket = machine.vsock_socket()?;
-        Ok(OpenMachine { guest: Guest::new(&socket) })
+        Ok(OpenMachine { guest: Guest::new(&socket), config: machine.config()? })
     }
 }

@@ -70,6 +70,7 @@ pub fn rebuild_layer(
         what,
         expected: Some((*blob, size)),
         keep_blob: false,
+        compress: false,
         build_layer: true,
         blob_matters: true,
         name: &LayerName { index: 0, label: blob.short() },
