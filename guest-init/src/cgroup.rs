@@ -2,7 +2,7 @@
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, mkdir, open, openat};
-use rustix::io::{Errno, write};
+use rustix::io::{Errno, read, write};
 use rustix::process::Pid;
 
 /// Where guest-init sees all cgroups.
@@ -44,6 +44,13 @@ impl Cgroup {
 
     pub fn set(&self, file: &str, value: &str) -> Result<(), Errno> {
         write(self.file(file, OFlags::WRONLY)?, value.as_bytes()).map(drop)
+    }
+
+    /// Whether what is in it stands still, or is to.
+    pub fn is_frozen(&self) -> bool {
+        let mut state = [0; 1];
+        let read = self.file("cgroup.freeze", OFlags::RDONLY).and_then(|file| read(&file, &mut state));
+        read.is_ok() && state == *b"1"
     }
 
     pub fn file(&self, file: &str, flags: OFlags) -> Result<OwnedFd, Errno> {

@@ -38,6 +38,9 @@ impl Guest {
         let Some(main) = main else {
             return Err(NotStarted::other("the machine runs no process that another could join"));
         };
+        if self.cgroup.as_ref().is_some_and(Cgroup::is_frozen) {
+            return Err(NotStarted::other("the machine is paused: `vmrun unpause` lets it go on"));
+        }
         let namespaces = match self.namespaces.take() {
             Some((pid, namespaces)) if pid == main => namespaces,
             _ => {

@@ -15,6 +15,7 @@ use crate::control::Control;
 use crate::execs::{Exec, PendingExecs};
 use crate::files;
 use crate::guest::Guest;
+use crate::inquiries::Inquiries;
 use crate::lane::{Carriage, End, Lane, Way};
 use crate::signals;
 use crate::vsock::Listener;
@@ -57,6 +58,7 @@ pub struct Session {
     main: Attended,
     execs: Vec<Attended>,
     pending: PendingExecs,
+    inquiries: Inquiries,
     kernel_log: Lane,
     ending: Option<Ending>,
     deadline: Option<Instant>,
@@ -76,6 +78,7 @@ enum Source {
     Connections,
     Main(attended::Source),
     Exec(usize, attended::Source),
+    Inquiries,
     KernelLog,
 }
 
@@ -94,6 +97,7 @@ impl Session {
             main,
             execs: Vec::new(),
             pending: PendingExecs::default(),
+            inquiries: Inquiries::default(),
             kernel_log: Lane::new(Stream::KernelLog, Way::ToHost, End::Awaited, End::Awaited),
             ending: None,
             deadline: None,
@@ -151,6 +155,7 @@ impl Session {
         if self.listener.as_ref().and_then(Listener::deadline).is_some_and(|until| Instant::now() >= until) {
             self.accept();
         }
+        self.inquiries.turn(self.guest.cgroup.as_ref());
         for exec in self.pending.complete() {
             self.start(exec);
         }
@@ -161,7 +166,7 @@ impl Session {
         let silent = self.listener.iter().filter_map(Listener::deadline);
         let chore = self.chore.as_ref().map(|chore| chore.due);
         let own = self.deadline.into_iter().chain(chore);
-        own.chain(self.pending.deadline()).chain(execs).chain(silent).min()
+        own.chain(self.pending.deadline()).chain(self.inquiries.deadline()).chain(execs).chain(silent).min()
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Vec<(Source, PollFlags)> {
@@ -173,6 +178,7 @@ impl Session {
         }
         let connections = self.listener.iter().flat_map(Listener::interests).chain(self.pending.interests());
         wanted.extend(connections.map(|interest| (Source::Connections, interest)));
+        wanted.extend(self.inquiries.interests().map(|interest| (Source::Inquiries, interest)));
         let log = self.kernel_log.interests().into_iter().flatten();
         wanted.extend(log.map(|interest| (Source::KernelLog, interest)));
         let mut fds: Vec<_> =
@@ -200,6 +206,8 @@ impl Session {
             },
             // Its host's wishes are about itself alone.
             Source::Exec(index, source) => drop(self.execs[index].serve(source, flags)),
+            // All at once, below.
+            Source::Inquiries => {}
             Source::KernelLog => {
                 self.kernel_log.turn(flags.intersects(PollFlags::HUP | PollFlags::ERR));
             }
@@ -226,8 +234,9 @@ impl Session {
                     files::serve(connection, &served, self.main.pid());
                 }
             }
-            // Closes the connection: what is not served is refused.
-            _ => {}
+            Hello::Freeze | Hello::Thaw | Hello::Statistics | Hello::Processes => {
+                self.inquiries.ask(hello, connection, self.guest.cgroup.as_ref());
+            }
         }
     }
 

@@ -52,6 +52,16 @@ pub fn write_within(limit: usize, mut to: impl Write, value: &impl Serialize) ->
     Ok(to.write_all(&bytes)?)
 }
 
+/// An answer as one frame; one that is too long for that says so instead.
+pub fn answer<T: Serialize>(answer: &Result<T, String>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if write(&mut bytes, answer).is_err() {
+        bytes.clear();
+        let _ = write(&mut bytes, &Err::<T, _>(String::from("the answer is too long")));
+    }
+    bytes
+}
+
 /// Reads one frame; [`Error::Closed`] when the stream ends before it begins.
 pub fn read<T: DeserializeOwned>(mut from: impl Read) -> Result<T, Error> {
     let mut length = [0; 4];

@@ -28,7 +28,7 @@ pub enum Hello {
     Thaw,
     /// Answered by one `Result<Statistics, String>` frame (see [`crate::statistics`]).
     Statistics,
-    /// Answered by one `Result<Vec<ProcessRow>, String>` frame.
+    /// Answered by one `Result<ProcessList, String>` frame.
     Processes,
 }
 

@@ -19,10 +19,20 @@ pub struct Statistics {
     pub disk_written: u64,
 }
 
+/// The processes of the machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessList {
+    pub rows: Vec<ProcessRow>,
+    /// How many more there are that did not fit into a frame.
+    pub left_out: u64,
+    /// When this was, in milliseconds since boot.
+    pub uptime: u64,
+}
+
 /// One process of the guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessRow {
-    /// As guest-init numbers them.
+    /// As the machine's own processes number them; 0 is a parent that they do not see.
     pub pid: u32,
     pub parent: u32,
     pub user: u32,
