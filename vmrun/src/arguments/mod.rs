@@ -12,6 +12,7 @@ mod images;
 mod kernel;
 mod machines;
 mod registry;
+mod resources;
 mod run;
 mod store;
 
@@ -22,7 +23,8 @@ pub use images::*;
 pub use kernel::KernelCommand;
 pub use machines::*;
 pub use registry::{LoginArguments, LogoutArguments, PullArguments, PullPolicy, PushArguments, Trust};
-pub use run::{CreateArguments, LogDriver, MachineArguments, RootfsChoice, RunArguments};
+pub use resources::ResourceArguments;
+pub use run::{CreateArguments, InitChoice, LogDriver, MachineArguments, RootfsChoice, RunArguments};
 pub use store::*;
 
 /// Runs container images in micro-VMs of their own, on the kernel you choose.

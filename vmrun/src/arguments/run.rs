@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 
-use super::PullPolicy;
+use super::{PullPolicy, ResourceArguments};
 use crate::client::DetachKeys;
+use crate::machine::Processors;
 use crate::machine::restart::RestartPolicy;
 use crate::size;
 
@@ -102,9 +103,9 @@ pub struct MachineArguments {
     /// Memory of the machine, such as 512m or 2g
     #[arg(short, long, value_name = "SIZE", default_value = "512m", value_parser = size::parse)]
     pub memory: u64,
-    /// Processors of the machine
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
-    pub cpus: u8,
+    /// Processors of the machine; with a fraction, it may not use them up
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub cpus: Processors,
     /// Replace the image's entrypoint
     #[arg(long, value_name = "COMMAND")]
     pub entrypoint: Option<String>,
@@ -137,11 +138,20 @@ pub struct MachineArguments {
     /// Mount the root file system read-only
     #[arg(long)]
     pub read_only: bool,
+    #[command(flatten)]
+    pub resources: ResourceArguments,
     /// The image, by name or ID
     pub image: String,
     /// The command and its arguments [default: the image's]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// Who is a machine's init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum InitChoice {
+    None,
+    Image,
 }
 
 /// Where output is kept.

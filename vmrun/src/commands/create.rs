@@ -16,8 +16,8 @@ use crate::events;
 use crate::home::Home;
 use crate::machine::restart::RestartPolicy;
 use crate::machine::{
-    MachineConfig, MachineDirectory, MachineId, Machines, UpperConfig, arguments, check_size, environment,
-    signal_number,
+    MachineConfig, MachineDirectory, MachineId, Machines, Resources, UpperConfig, arguments, check_size,
+    environment, signal_number,
 };
 use crate::output::warn;
 
@@ -70,7 +70,7 @@ fn config(arguments: &MachineArguments, image: &Image, kernel: String) -> Result
         kernel,
         hostname: arguments.hostname.clone().unwrap_or_else(|| id.as_str().to_owned()),
         memory: arguments.memory,
-        cpus: arguments.cpus,
+        cpus: arguments.cpus.count,
         args: self::arguments(arguments, said)?,
         env: environment(arguments, said)?,
         workdir: arguments.workdir.as_ref().unwrap_or(&said.workdir).clone(),
@@ -85,6 +85,7 @@ fn config(arguments: &MachineArguments, image: &Image, kernel: String) -> Result
         // A disk that goes with the machine has nothing to outlast.
         flush: arguments.disk_flush && !arguments.rm,
         read_only: arguments.read_only,
+        resources: Resources::parse(&arguments.resources, arguments.cpus.quota)?,
         rootfs_device: arguments.rootfs_device,
         no_share: arguments.no_share,
         kernel_args: arguments.kernel_arg.clone(),

@@ -9,6 +9,7 @@ use guest_protocol::{Init, Process, WindowSize};
 use serde::{Deserialize, Serialize};
 
 use super::MachineId;
+use super::resources::Resources;
 use super::restart::RestartPolicy;
 use super::text::Text;
 use crate::arguments::RootfsChoice;
@@ -40,6 +41,8 @@ pub struct MachineConfig {
     /// Whether what the guest syncs on its disk outlasts a crash of the host.
     pub flush: bool,
     pub read_only: bool,
+    #[serde(default)]
+    pub resources: Resources,
     pub rootfs_device: Option<RootfsChoice>,
     pub no_share: bool,
     pub kernel_args: Vec<String>,
@@ -72,7 +75,7 @@ impl MachineConfig {
     /// The process as the guest is told of it.
     pub fn process(&self, terminal: Option<WindowSize>) -> Process {
         let bytes = |texts: &[Text]| texts.iter().map(|text| text.0.clone()).collect();
-        Process {
+        self.resources.bind_process(Process {
             args: bytes(&self.args),
             env: bytes(&self.env),
             cwd: self.workdir.clone().into_bytes(),
@@ -80,7 +83,7 @@ impl MachineConfig {
             terminal,
             stdin: self.open_stdin,
             ..Process::default()
-        }
+        })
     }
 
     /// The command as people read it.

@@ -2,6 +2,7 @@
 //! run by a monitor process.
 
 mod attached_rootfs;
+mod capabilities;
 mod collection;
 mod command_line;
 mod config;
@@ -16,6 +17,8 @@ mod outcome;
 mod output_log;
 mod plan;
 mod process;
+mod processors;
+mod resources;
 pub mod restart;
 mod state;
 mod streams;
@@ -38,6 +41,8 @@ pub use outcome::Outcome;
 pub use output_log::{LogReader, LogRecord, LogStream, LogWriter};
 pub use plan::plan;
 pub use process::{arguments, environment};
+pub use processors::Processors;
+pub use resources::Resources;
 pub use state::{State, Status};
 pub use streams::{connect, copy_output};
 pub use terminal::{RawMode, window_size};

@@ -80,7 +80,7 @@ pub fn plan(
     let mut seed = [0; 32];
     fill_random(&mut seed)?;
     let guest = Config {
-        role: Role::Machine(Machine {
+        role: Role::Machine(config.resources.bind_machine(Machine {
             hostname: config.hostname.clone(),
             rootfs: rootfs.device,
             upper: match config.upper {
@@ -93,7 +93,7 @@ pub fn plan(
             tmpfs: Vec::new(),
             sysctls: Vec::new(),
             pids_limit: None,
-        }),
+        })),
         seed,
         process: Some(config.process(config.tty.then_some(window))),
     };

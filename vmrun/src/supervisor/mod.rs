@@ -1,6 +1,7 @@
 //! The supervisor: one process for each machine that runs. It starts the machine's monitor, keeps its streams and its
 //! state, obeys those who ask at its control socket, and starts the machine again where that is wanted.
 
+mod cpu_quota;
 mod input;
 mod life;
 mod outputs;
@@ -26,6 +27,7 @@ use crate::machine::{
     Event, LogWriter, MachineConfig, MachineDirectory, MachineId, MachineLock, Machines, Outcome, State,
     Status, restart,
 };
+use cpu_quota::CpuQuota;
 use input::Input;
 use life::{Happening, Life};
 use outputs::Outputs;
@@ -146,7 +148,9 @@ pub fn main(order: &Order) -> Result<u8> {
     supervisor.enter(Status::Running)?;
     io::stdout().write_all(READY.as_bytes())?;
     io::stdout().flush()?;
+    let quota = supervisor.limit_cpu();
     let outcome = supervisor.live();
+    drop(quota);
     let ended = supervisor.end(&outcome, lock);
     let _ = fs::remove_dir_all(&runtime);
     // The machine's next supervisor may come.
@@ -154,6 +158,17 @@ pub fn main(order: &Order) -> Result<u8> {
 }
 
 impl Supervisor {
+    /// Where the host does not let it be limited, a machine runs all the same, and that is said.
+    fn limit_cpu(&mut self) -> Option<CpuQuota> {
+        let quota = CpuQuota::impose(self.machine.id().as_str(), self.config.resources.cpu_quota?);
+        if let Err(error) = &quota {
+            let (count, why) = (self.config.cpus, chain(error));
+            let notice = format!("--cpus is a number of processors only, {count}, without a quota: {why}");
+            self.tell_progress(ToClient::Notice(notice));
+        }
+        quota.ok()
+    }
+
     /// Runs the machine, as often as its policy wants.
     fn live(&mut self) -> Outcome {
         let mut failures = 0;
