@@ -9,6 +9,7 @@ mod emulate;
 mod exec;
 mod files;
 mod images;
+mod inquiries;
 mod kernel;
 mod machines;
 mod registry;
@@ -20,6 +21,7 @@ pub use emulate::{EmulateArguments, EmulatedHostCommand};
 pub use exec::ExecArguments;
 pub use files::*;
 pub use images::*;
+pub use inquiries::{StatsArguments, TopArguments};
 pub use kernel::KernelCommand;
 pub use machines::*;
 pub use registry::{LoginArguments, LogoutArguments, PullArguments, PullPolicy, PushArguments, Trust};
@@ -50,6 +52,10 @@ pub struct Arguments {
 pub enum Command {
     /// Run an image's command in a machine of its own
     Run(RunArguments),
+    /// Show a machine's processes
+    Top(TopArguments),
+    /// Show what machines use, every second anew
+    Stats(StatsArguments),
     /// Run one more command in a machine that runs
     Exec(ExecArguments),
     /// Make a machine without starting it

@@ -36,8 +36,10 @@ mod rootfs;
 mod run;
 mod save;
 mod start;
+mod stats;
 mod stop;
 mod tag;
+mod top;
 mod wait;
 
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -88,6 +90,8 @@ fn carry_out(command: Command, root: Option<&Path>) -> Result<u8> {
         Command::Generate(generate) => generate::generate(&home()?, generate),
         Command::System(system) => carry_out(system.into(), root),
         Command::Run(run) => run::run(&home()?, &run),
+        Command::Top(top) => top::top(&home()?, &top),
+        Command::Stats(stats) => stats::stats(&home()?, &stats),
         Command::Exec(exec) => exec::exec(&home()?, &exec),
         Command::Create(create) => create::create(&home()?, &create),
         Command::Start(start) => start::start(&home()?, &start),

@@ -159,6 +159,14 @@ impl MachineDirectory {
         }
     }
 
+    /// The monitor's socket of a machine that runs, if only to stand still. The user calls it `word`.
+    pub fn attended(&self, word: &str) -> Result<PathBuf> {
+        match self.state()?.status {
+            Status::Running | Status::Paused => self.vsock_socket(),
+            status => bail!("machine {word} does not run, it is {}", status.as_str()),
+        }
+    }
+
     /// The monitor's socket, which leads to the guest's vsock ports, while the machine runs.
     pub fn vsock_socket(&self) -> Result<PathBuf> {
         self.socket("vsock.sock")
