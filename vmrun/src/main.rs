@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         machine::monitor::main()
     } else if let Some(order) = supervisor::Order::parse(words()) {
         supervisor::main(&order)
+    } else if let Some(order) = machine::helper_machine::Order::parse(words()) {
+        machine::helper_machine::main(&order)
     } else {
         commands::dispatch(arguments::parse())
     };

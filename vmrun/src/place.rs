@@ -61,6 +61,22 @@ impl Place {
             Place::Emulated(host) => host.spawn(&Wanted { label: machine, words, memory }, Connection::Said),
         }
     }
+
+    /// Starts `vmrun WORDS…` in that place with the connection as its standard input and output. The end of the
+    /// connection is the end of it.
+    pub fn attach(&self, machine: &str, words: &[OsString], memory: u64) -> Result<UnixStream> {
+        match self {
+            Place::Here => {
+                let own = env::current_exe().context("cannot find vmrun's own executable")?;
+                let (ours, theirs) = UnixStream::pair().context("cannot make a connection")?;
+                let mut command = detached::command(own);
+                command.args(words).stdin(OwnedFd::from(theirs.try_clone()?)).stdout(OwnedFd::from(theirs));
+                command.spawn().context("cannot start vmrun again")?;
+                Ok(ours)
+            }
+            Place::Emulated(host) => host.spawn(&Wanted { label: machine, words, memory }, Connection::Life),
+        }
+    }
 }
 
 impl Socket {

@@ -1,5 +1,7 @@
 //! `vmrun commit`: an image of what was changed in a machine.
 
+use std::io::{self, Write};
+
 use anyhow::Result;
 use guest_protocol::files::Request;
 use rootfs_builder::image::ImageConfig;
@@ -28,7 +30,7 @@ pub fn commit(home: &Home, arguments: &CommitArguments) -> Result<u8> {
         created: None,
     };
     let prepared = store.prepare_commit(&base, &commit)?;
-    let freeze = arguments.pause && !arguments.no_pause;
+    let freeze = arguments.pause && !arguments.no_pause && machine.is_running();
     let answer = machine.guest.ask(&Request::Layer { freeze })?;
     let mut warning = |text: String| machine.guest.warning(&text);
     let mut layer = TarStream::new(answer, &mut warning);
@@ -39,7 +41,7 @@ pub fn commit(home: &Home, arguments: &CommitArguments) -> Result<u8> {
     for text in &committed.warnings {
         warn(&format!("vmrun: {text}"));
     }
-    println!("{}", committed.id);
+    writeln!(io::stdout(), "{}", committed.id)?;
     Ok(0)
 }
 

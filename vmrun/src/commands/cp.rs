@@ -41,7 +41,8 @@ pub fn cp(home: &Home, arguments: &CpArguments) -> Result<u8> {
             let machine = OpenMachine::open(home, name)?;
             let copy = Copy { guest: &machine.guest, arguments };
             let copied = copy.inward(&from, &path);
-            copied.with_context(|| format!("cannot copy to {}", shown(&arguments.destination)))?
+            let finished = copied.and_then(|copied| machine.finish().map(|()| copied));
+            finished.with_context(|| format!("cannot copy to {}", shown(&arguments.destination)))?
         }
         (End::Machine { .. }, End::Machine { .. }) => {
             bail!("cannot copy from machine to machine: `vmrun cp A:PATH - | vmrun cp - B:DIRECTORY` does")

@@ -5,9 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use guest_protocol::{
-    CONFIG_PATH, Config, Machine, Role, RootfsDevice, UPPER_DISK, Upper, WindowSize, frame,
-};
+use guest_protocol::{CONFIG_PATH, Config, Machine, Process, Role, RootfsDevice, UPPER_DISK, Upper, frame};
 use kernels::{Feature, LATER, Signatures, cpio};
 use rootfs_builder::store::Image;
 use vmm::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, VsockSpec};
@@ -32,13 +30,12 @@ pub struct Plan {
     pub rootfs: AttachedRootfs,
 }
 
-/// Decides how a machine runs, with what its image and kernel are now. A terminal for its process has the size
-/// `window`.
+/// Decides how a machine runs, with what its image and kernel are now. Without `process` it only serves.
 pub fn plan(
     home: &Home,
     machine: &MachineDirectory,
     config: &MachineConfig,
-    window: WindowSize,
+    process: Option<Process>,
 ) -> Result<Plan> {
     let image = home.images()?.resolve(&config.image_id)?;
     let kernel = home.kernels()?.get(&config.kernel)?;
@@ -95,7 +92,7 @@ pub fn plan(
             pids_limit: None,
         })),
         seed,
-        process: Some(config.process(config.tty.then_some(window))),
+        process,
     };
     let boot = Boot {
         firmware,

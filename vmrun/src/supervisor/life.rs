@@ -81,7 +81,9 @@ enum Harder {
 impl Life {
     /// Plans the machine anew and starts its monitor.
     pub fn start(supervisor: &mut Supervisor) -> Result<Life> {
-        let plan = plan(&supervisor.home, &supervisor.machine, &supervisor.config, supervisor.window)?;
+        let config = &supervisor.config;
+        let process = config.process(config.tty.then_some(supervisor.window));
+        let plan = plan(&supervisor.home, &supervisor.machine, config, Some(process))?;
         let state = &mut supervisor.state;
         state.rootfs_device = Some(plan.rootfs.name().to_owned());
         state.rootfs_reason = Some(plan.rootfs.reason.clone());
