@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use guest_protocol::{ExitStatus, GuestMessage, HostMessage, Stream};
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 
 use crate::control::Control;
+use crate::image_init::{self, Asked};
 use crate::lane::{Carriage, End, Lane, Way};
 use crate::process::{self, Started, Starting};
 use crate::stdio::Ends;
@@ -34,6 +35,8 @@ pub enum Wish {
     Close,
     /// The host is gone.
     Lost,
+    /// The system is to be shut down, in whatever way it knows.
+    ShutDown,
 }
 
 #[derive(Default)]
@@ -45,6 +48,8 @@ pub struct Attended {
     outcome: Option<GuestMessage>,
     /// It is one of several: its end is not everybody's.
     is_exec: bool,
+    /// It is PID 1 of the whole system.
+    is_init: bool,
     /// When its terminal is looked at again to see whether there is more.
     quiet_at: Option<Instant>,
 }
@@ -66,8 +71,9 @@ impl Attended {
     /// The machine's own process, which runs.
     pub fn main(started: Started) -> Attended {
         let (lanes, terminal) = lanes(started.ends);
+        let is_init = started.pid.is_init();
         let process = Some(Running { pid: started.pid, report: None, terminal });
-        Attended { lanes, process, ..Attended::default() }
+        Attended { lanes, process, is_init, ..Attended::default() }
     }
 
     /// The place of a process that there is not; `message` says why.
@@ -186,6 +192,10 @@ impl Attended {
             match lane.way {
                 Way::ToProcess => lane.abandon(),
                 // Nothing of its namespace is left that could write to a main process's streams.
+                Way::ToHost if self.is_init => {
+                    lane.turn(false);
+                    lane.end_source();
+                }
                 Way::ToHost if !self.is_exec || had_terminal => drop(lane.turn(false)),
                 Way::ToHost => lane.end_with_present(),
             }
@@ -197,9 +207,12 @@ impl Attended {
     }
 
     /// Ends the process, at whose end the machine is.
-    pub fn kill(&self) {
-        if let Some(pid) = self.pid() {
-            let _ = kill_process(pid, Signal::KILL);
+    pub fn kill(&mut self) {
+        match self.pid() {
+            // Nothing kills that; it ends with the power.
+            Some(_) if self.is_init => self.process = None,
+            Some(pid) => send(pid, libc::SIGKILL as u8),
+            None => {}
         }
     }
 
@@ -233,7 +246,7 @@ impl Attended {
         let mut wish = None;
         for message in self.control.receive() {
             match message {
-                HostMessage::Signal(number) => self.signal(number),
+                HostMessage::Signal(number) => wish = wish.or(self.signal(number)),
                 HostMessage::Resize(size) => {
                     if let Some(terminal) =
                         self.process.as_ref().and_then(|running| running.terminal.as_ref())
@@ -259,7 +272,7 @@ impl Attended {
         wish
     }
 
-    fn signal(&mut self, number: u8) {
+    fn signal(&mut self, number: u8) -> Option<Wish> {
         if i32::from(number) == libc::SIGPIPE {
             // The host's way to say that nobody reads on, where a port does not tell: the process gets
             // it from its next write, as in a pipeline.
@@ -267,10 +280,20 @@ impl Attended {
                 self.lanes.iter_mut().filter(|lane| lane.stream == Stream::Stdout && lane.is_on_port());
             outputs.for_each(Lane::end_source);
         }
-        if let (Some(pid), Some(signal)) = (self.pid(), Signal::from_named_raw(number.into())) {
-            let _ = kill_process(pid, signal);
+        let pid = self.pid()?;
+        match if self.is_init { image_init::asked(number) } else { Asked::Signal(number) } {
+            Asked::Signal(number) => send(pid, number),
+            Asked::ShutDown => return Some(Wish::ShutDown),
+            Asked::End => drop(self.ended(pid, ExitStatus::Signal(number))),
         }
+        None
     }
+}
+
+/// Sends any signal, also a real-time one.
+fn send(pid: Pid, number: u8) {
+    // SAFETY: it concerns no memory of this process.
+    unsafe { libc::kill(pid.as_raw_nonzero().get(), number.into()) };
 }
 
 fn lanes(ends: Ends) -> (Vec<Lane>, Option<RunningTerminal>) {
@@ -283,6 +306,15 @@ fn lanes(ends: Ends) -> (Vec<Lane>, Option<RunningTerminal>) {
             ];
             lanes.extend(stdin.map(|fd| Lane::new(Stream::Stdin, Way::ToProcess, End::Awaited, open(fd))));
             (lanes, None)
+        }
+        Ends::Console { master, slave } => {
+            let master = Rc::new(master);
+            let lanes = vec![
+                Lane::new(Stream::Stdout, Way::ToHost, End::Open(master.clone()), End::Awaited),
+                Lane::new(Stream::Stderr, Way::ToHost, End::Over, End::Awaited),
+                Lane::new(Stream::Stdin, Way::ToProcess, End::Awaited, End::Open(master.clone())),
+            ];
+            (lanes, Some(RunningTerminal { master, _slave: slave }))
         }
         Ends::Terminal { master, slave } => {
             let master = Rc::new(master);

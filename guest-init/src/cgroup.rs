@@ -1,5 +1,7 @@
 //! The cgroup that everything of the machine lives in, beside the kernel and guest-init.
 
+use std::path::Path;
+
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, mkdir, open, openat};
 use rustix::io::{Errno, read, write};
@@ -8,21 +10,33 @@ use rustix::process::Pid;
 /// Where guest-init sees all cgroups.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
 
-const MACHINE: &str = "/sys/fs/cgroup/machine";
+/// The one of the machine's processes.
+pub const MACHINE: &str = "/sys/fs/cgroup/machine";
+
+/// guest-init's own, where another program is PID 1.
+pub const AGENT: &str = "/sys/fs/cgroup/vmrun";
 
 /// A cgroup's directory.
 pub struct Cgroup(OwnedFd);
 
 impl Cgroup {
-    /// Makes the machine's; `None` where the kernel has no cgroups.
-    pub fn make() -> Option<Cgroup> {
-        match mkdir(MACHINE, Mode::from_raw_mode(0o755)) {
+    /// Makes one; `None` where the kernel has no cgroups.
+    pub fn make(path: &str) -> Option<Cgroup> {
+        match mkdir(path, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(_) => return None,
         }
-        let cgroup = Cgroup::open(MACHINE).ok()?;
+        let cgroup = Cgroup::open(path).ok()?;
         // What is mounted there may be anything, in an image's own hands; this file only a cgroup has.
         cgroup.file("cgroup.procs", OFlags::WRONLY).ok().map(|_| cgroup)
+    }
+
+    /// Those at the top, without `path`.
+    pub fn all_but(path: &str) -> Vec<Cgroup> {
+        let entries = std::fs::read_dir(CGROUPS).into_iter().flatten().flatten();
+        let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let paths = directories.map(|entry| entry.path()).filter(|other| *other != *Path::new(path));
+        paths.filter_map(|path| Cgroup::open(path).ok()).collect()
     }
 
     /// The cgroup that the process `pid` is in.
@@ -33,7 +47,7 @@ impl Cgroup {
         Cgroup::open([CGROUPS.as_bytes(), path].concat()).ok()
     }
 
-    fn open(path: impl rustix::path::Arg) -> Result<Cgroup, Errno> {
+    pub fn open(path: impl rustix::path::Arg) -> Result<Cgroup, Errno> {
         open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map(Cgroup)
     }
 

@@ -1,15 +1,16 @@
 //! What of the machine is at hand while it runs, for whatever the host asks of it.
 
-use guest_protocol::Process;
+use guest_protocol::{Init, Process};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{AGENT, Cgroup, MACHINE};
 use crate::command::NotStarted;
 use crate::errno;
 use crate::namespaces::Namespaces;
 use crate::overlay::Layers;
-use crate::process::{self, Starting};
+use crate::process::{self, Started, Starting};
+use crate::stamp::Stamps;
 
 /// How many files guest-init has open at most: an exec takes seven.
 const MAX_OPEN_FILES: u64 = 16384;
@@ -17,6 +18,9 @@ const MAX_OPEN_FILES: u64 = 16384;
 pub struct Guest {
     pub cgroup: Option<Cgroup>,
     pub layers: Option<Layers>,
+    /// guest-init's own, where it is not PID 1.
+    agent: Option<Cgroup>,
+    init: Init,
     /// What a process is given as its limit of open files.
     files: Rlimit,
     /// Those of the main process, from the first exec on.
@@ -24,13 +28,33 @@ pub struct Guest {
 }
 
 impl Guest {
-    pub fn new(cgroup: Option<Cgroup>, layers: Option<Layers>) -> Guest {
-        Guest { cgroup, layers, files: getrlimit(Resource::Nofile), namespaces: None }
+    pub fn new(init: Init, layers: Option<Layers>, cgroup: Option<Cgroup>) -> Guest {
+        let agent = if init == Init::Image { Cgroup::make(AGENT) } else { None };
+        Guest { cgroup, layers, agent, init, files: getrlimit(Resource::Nofile), namespaces: None }
     }
 
-    /// What a process is given as its limit of open files, beside what it may raise it to.
-    pub fn files(&self) -> Rlimit {
-        self.files
+    /// Starts the main process; returns when the command itself runs.
+    pub fn start_main(
+        &self,
+        process: &Process,
+        hostname: Option<&str>,
+        stamps: &mut Stamps,
+    ) -> Result<Started, NotStarted> {
+        let prepared = process::prepare(process, hostname, self.files, self.init)?;
+        // Here a template of a warm machine is complete: whatever waits to be woken with a new identity
+        // waits before this line.
+        match self.init {
+            Init::None => prepared.start(stamps, self.cgroup.as_ref()),
+            Init::Image => prepared.start_as_init(stamps, self.cgroup.as_ref(), self.agent.as_ref()),
+        }
+    }
+
+    /// All cgroups that are frozen when the machine is paused.
+    pub fn frozen_together(&self) -> Vec<Cgroup> {
+        match self.init {
+            Init::None => Cgroup::open(MACHINE).into_iter().collect(),
+            Init::Image => Cgroup::all_but(AGENT),
+        }
     }
 
     /// Starts one more process beside the main one.
@@ -62,7 +86,7 @@ impl Guest {
     ) -> Result<Starting, NotStarted> {
         let name = rustix::system::uname();
         let hostname = name.nodename().to_str().ok();
-        let prepared = process::prepare(process, hostname, self.files)?;
+        let prepared = process::prepare(process, hostname, self.files, Init::None)?;
         prepared.start_in(namespaces, self.cgroup.as_ref(), || Cgroup::of(main))
     }
 

@@ -7,8 +7,8 @@ use guest_protocol::{Hello, frame};
 use rustix::event::PollFlags;
 use rustix::fd::{BorrowedFd, OwnedFd};
 
-use crate::cgroup::Cgroup;
 use crate::freezer::Freezing;
+use crate::guest::Guest;
 use crate::processes;
 use crate::reply::Reply;
 use crate::statistics;
@@ -24,17 +24,17 @@ pub struct Inquiries {
 
 impl Inquiries {
     /// Answers `hello`, now or later.
-    pub fn ask(&mut self, hello: Hello, connection: &Rc<OwnedFd>, cgroup: Option<&Cgroup>) {
+    pub fn ask(&mut self, hello: Hello, connection: &Rc<OwnedFd>, guest: &Guest) {
         if self.freezing.len() + self.replies.len() >= MAX_OPEN {
             return;
         }
         match hello {
             Hello::Freeze | Hello::Thaw => {
-                match Freezing::begin(cgroup, hello == Hello::Freeze, connection) {
+                match Freezing::begin(guest.frozen_together(), hello == Hello::Freeze, connection) {
                     Ok(freezing) => self.freezing.push(freezing),
                     Err(message) => self.reply(connection, frame::answer(&Err::<(), _>(message))),
                 }
-                self.turn(cgroup);
+                self.turn();
             }
             Hello::Statistics => self.reply(connection, frame::answer(&statistics::now())),
             Hello::Processes => self.reply(connection, frame::answer(&processes::list())),
@@ -44,7 +44,7 @@ impl Inquiries {
     }
 
     pub fn interests(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
-        self.freezing.iter().map(Freezing::interest).chain(self.replies.iter().map(Reply::interest))
+        self.freezing.iter().flat_map(Freezing::interests).chain(self.replies.iter().map(Reply::interest))
     }
 
     pub fn deadline(&self) -> Option<Instant> {
@@ -53,13 +53,13 @@ impl Inquiries {
     }
 
     /// Does what can be done by now.
-    pub fn turn(&mut self, cgroup: Option<&Cgroup>) {
+    pub fn turn(&mut self) {
         self.replies.retain_mut(Reply::flush);
         for freezing in std::mem::take(&mut self.freezing) {
             match freezing.outcome() {
                 Some(outcome) => {
                     if outcome.is_err() {
-                        freezing.give_up(cgroup);
+                        freezing.give_up();
                     }
                     self.reply(&freezing.connection, frame::answer(&outcome));
                 }

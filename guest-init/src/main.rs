@@ -25,6 +25,7 @@ mod files;
 mod freezer;
 mod guest;
 mod host_files;
+mod image_init;
 mod inquiries;
 mod lane;
 mod log;
@@ -56,12 +57,23 @@ mod user;
 mod vsock;
 
 /// The C library's way in.
+///
+/// # Safety
+///
+/// `arguments` are `count` pointers.
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
-pub extern "C" fn main() -> std::ffi::c_int {
+pub unsafe extern "C" fn main(
+    count: std::ffi::c_int,
+    arguments: *const *mut std::ffi::c_char,
+) -> std::ffi::c_int {
     if !rustix::process::getpid().is_init() {
         let _ = rustix::io::write(rustix::stdio::stderr(), b"guest-init is the first process of a machine\n");
         return 1;
+    }
+    if count > 0 {
+        // SAFETY: the C library passes as many pointers as it says, of which this is the first.
+        image_init::remember_name(unsafe { *arguments });
     }
     start::run()
 }

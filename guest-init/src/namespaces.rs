@@ -51,6 +51,11 @@ pub fn fork_first(cgroup: Option<&Cgroup>) -> Result<Fork, Errno> {
     fork((libc::CLONE_NEWPID | libc::CLONE_NEWNS) as u64, cgroup)
 }
 
+/// Forks a process in `cgroup`, and in the namespaces of this one.
+pub fn fork_plain(cgroup: Option<&Cgroup>) -> Result<Fork, Errno> {
+    fork(0, cgroup)
+}
+
 /// Forks with the namespaces of `flags`. A kernel that cannot make a process in a cgroup (before 5.7)
 /// has it join from within, at the price of waiting for all processors.
 fn fork(flags: u64, cgroup: Option<&Cgroup>) -> Result<Fork, Errno> {

@@ -3,8 +3,9 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
+use std::time::Duration;
 
-use guest_protocol::{Process, StartFailure};
+use guest_protocol::{Init, Process, StartFailure};
 use rustix::fd::OwnedFd;
 use rustix::fs::Mode;
 use rustix::io::{Errno, read, write};
@@ -13,6 +14,7 @@ use rustix::process::{Pid, Rlimit, chdir, setsid, umask};
 use crate::cgroup::Cgroup;
 use crate::command::{self, Command, NotStarted};
 use crate::errno;
+use crate::image_init;
 use crate::mounts::make_directories;
 use crate::namespaces::{self, Fork, Namespaces};
 use crate::privileges::Privileges;
@@ -53,12 +55,20 @@ pub fn make_working_directory(process: &Process) -> Result<(), NotStarted> {
 
 /// Looks up user and command in the root that guest-init has now, and makes the streams. `files` is
 /// what guest-init itself was given for open files.
-pub fn prepare(process: &Process, hostname: Option<&str>, files: Rlimit) -> Result<Prepared, NotStarted> {
+pub fn prepare(
+    process: &Process,
+    hostname: Option<&str>,
+    files: Rlimit,
+    init: Init,
+) -> Result<Prepared, NotStarted> {
     let identity = user::look_up(&process.user, &process.groups)
         .map_err(|error| NotStarted::other(error.to_string()))?;
     let command = command::complete(process, &identity, hostname)?;
-    let stdio =
-        Stdio::open(process, &identity).map_err(|error| doing("cannot make the process's streams", error))?;
+    let stdio = match init {
+        Init::None => Stdio::open(process, &identity),
+        Init::Image => Stdio::console(process, &identity),
+    };
+    let stdio = stdio.map_err(|error| doing("cannot make the process's streams", error))?;
     Ok(Prepared { command, identity, stdio, privileges: Privileges::of(process, files) })
 }
 
@@ -81,6 +91,52 @@ impl Prepared {
             Some(failed) => Err(failed),
             None => Ok(Started { pid: starting.pid, ends: starting.ends }),
         }
+    }
+
+    /// Hands PID 1 over to the image's init; what returns is a process of its own, in `agent`.
+    pub fn start_as_init(
+        self,
+        stamps: &mut Stamps,
+        cgroup: Option<&Cgroup>,
+        agent: Option<&Cgroup>,
+    ) -> Result<Started, NotStarted> {
+        let (report, child_report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|error| doing("cannot make a pipe", error))?;
+        match namespaces::fork_plain(agent).map_err(|error| doing("cannot make a process", error))? {
+            Fork::Child => {
+                image_init::become_agent().map_err(|error| doing("cannot leave PID 1", error))?;
+                drop(child_report);
+                match receive_report(&report) {
+                    Some(failed) => Err(failed),
+                    None => Ok(Started { pid: Pid::INIT, ends: self.stdio.into_ours() }),
+                }
+            }
+            Fork::Parent(_) => {
+                drop(report);
+                stamps.close();
+                let Err(failed) = self.become_init(cgroup);
+                send_report(&child_report, &failed);
+                drop(child_report);
+                // The agent powers the machine off, which cannot be without a PID 1 until then.
+                loop {
+                    std::thread::sleep(Duration::from_secs(3600));
+                }
+            }
+        }
+    }
+
+    fn become_init(&self, cgroup: Option<&Cgroup>) -> Result<Infallible, NotStarted> {
+        // systemd has to find itself at the root of all cgroups.
+        if !image_init::is_systemd(&self.command.candidates)
+            && let Some(cgroup) = cgroup
+        {
+            let _ = cgroup.join();
+        }
+        self.stdio.offer_console();
+        self.stdio
+            .install_without_control()
+            .map_err(|error| doing("cannot install the process's streams", error))?;
+        self.execute(StartFailure::Other)
     }
 
     /// Starts one more process beside the machine's first, in `cgroup`, or in what `another` finds where

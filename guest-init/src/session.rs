@@ -15,8 +15,10 @@ use crate::control::Control;
 use crate::execs::{Exec, PendingExecs};
 use crate::files;
 use crate::guest::Guest;
+use crate::image_init;
 use crate::inquiries::Inquiries;
 use crate::lane::{Carriage, End, Lane, Way};
+use crate::log;
 use crate::signals;
 use crate::vsock::Listener;
 
@@ -155,7 +157,7 @@ impl Session {
         if self.listener.as_ref().and_then(Listener::deadline).is_some_and(|until| Instant::now() >= until) {
             self.accept();
         }
-        self.inquiries.turn(self.guest.cgroup.as_ref());
+        self.inquiries.turn();
         for exec in self.pending.complete() {
             self.start(exec);
         }
@@ -201,6 +203,7 @@ impl Session {
             Source::Connections => self.accept(),
             Source::Main(source) => match self.main.serve(source, flags) {
                 Some(Wish::Close) => self.ending = Some(Ending::Closed),
+                Some(Wish::ShutDown) => self.shut_down(),
                 Some(Wish::Lost) if self.ending.is_none() => self.ending = Some(Ending::Lost),
                 _ => {}
             },
@@ -235,7 +238,7 @@ impl Session {
                 }
             }
             Hello::Freeze | Hello::Thaw | Hello::Statistics | Hello::Processes => {
-                self.inquiries.ask(hello, connection, self.guest.cgroup.as_ref());
+                self.inquiries.ask(hello, connection, &self.guest);
             }
         }
     }
@@ -260,6 +263,14 @@ impl Session {
                 self.execs.push(Attended::exec(starting, control, streams));
             }
             Err(failed) => control.send(&failed.into()),
+        }
+    }
+
+    /// Has the image's init end the system, by the program that every one brings for that.
+    fn shut_down(&mut self) {
+        match self.guest.start(&image_init::shut_down(), self.main.pid()) {
+            Ok(starting) => self.execs.push(Attended::exec(starting, Control::default(), &[])),
+            Err(failed) => log::note(&["the system cannot be shut down: ", &failed.message].concat()),
         }
     }
 

@@ -1,4 +1,4 @@
-use guest_protocol::{GuestMessage, HostMessage, StartFailure, frame};
+use guest_protocol::{GuestMessage, HostMessage, Init, StartFailure, frame};
 use rustix::io::{read, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -18,7 +18,12 @@ fn session() -> (OwnedFd, OwnedFd, Session) {
     (
         control,
         stdout,
-        Session::new(Attended::missing(failed()), Guest::new(None, None), children, Transport::Ports(ports)),
+        Session::new(
+            Attended::missing(failed()),
+            Guest::new(Init::None, None, None),
+            children,
+            Transport::Ports(ports),
+        ),
     )
 }
 

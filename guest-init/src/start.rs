@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use guest_protocol::{
-    CONFIG_PATH, Config, GuestMessage, LATER_MODULES_DIR, MODULES_DIR, Machine, Role, Stamp, Upper, frame,
+    CONFIG_PATH, Config, GuestMessage, Init, LATER_MODULES_DIR, MODULES_DIR, Machine, Role, Stamp, Upper,
+    frame,
 };
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::system::{RebootCommand, reboot, sethostname};
 
 use crate::attended::Attended;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, MACHINE};
 use crate::command::NotStarted;
 use crate::fault::{Fault, OrFault};
 use crate::guest::Guest;
@@ -57,18 +58,7 @@ fn live() -> Result<(), Fault> {
     stamps.write(Stamp::Listening);
 
     let children = signals::watch_children().or_fault("cannot watch", "children")?;
-    // An emulated host's commands are not a machine: they have all cgroups to themselves.
-    let cgroup = match &config.role {
-        Role::Machine(machine) => {
-            let cgroup = Cgroup::make();
-            if let Some(limit) = machine.pids_limit {
-                settings::limit_processes(cgroup.as_ref(), limit)?;
-            }
-            cgroup
-        }
-        Role::EmulatedHost(_) => None,
-    };
-    let guest = Guest::new(cgroup, layers);
+    let guest = Guest::new(init(&config), layers, cgroup(&config)?);
     let started = start_process(&config, &guest, &mut stamps);
     stamps.close();
     let rest = leave(bootfs);
@@ -88,6 +78,23 @@ fn live() -> Result<(), Fault> {
         _ => {}
     }
     Ok(())
+}
+
+fn init(config: &Config) -> Init {
+    match &config.role {
+        Role::Machine(machine) => machine.init,
+        Role::EmulatedHost(_) => Init::None,
+    }
+}
+
+/// The machine's cgroup. An emulated host's commands are no machine: they have all cgroups to themselves.
+fn cgroup(config: &Config) -> Result<Option<Cgroup>, Fault> {
+    let Role::Machine(machine) = &config.role else { return Ok(None) };
+    let cgroup = Cgroup::make(MACHINE);
+    if let Some(limit) = machine.pids_limit {
+        settings::limit_processes(cgroup.as_ref(), limit)?;
+    }
+    Ok(cgroup)
 }
 
 /// /dev, and descriptors 0 to 2, which the kernel leaves closed when it has no console.
@@ -151,10 +158,7 @@ fn start_process(config: &Config, guest: &Guest, stamps: &mut Stamps) -> Result<
         Role::Machine(machine) => Some(machine.hostname.as_str()),
         Role::EmulatedHost(_) => None,
     };
-    let prepared = process::prepare(process, hostname, guest.files())?;
-    // Here a template of a warm machine is complete: whatever waits to be woken with a new identity
-    // waits before this line.
-    let started = prepared.start(stamps, guest.cgroup.as_ref())?;
+    let started = guest.start_main(process, hostname, stamps)?;
     stamps.write(Stamp::ProcessStarted);
     Ok(Some(started))
 }
@@ -186,7 +190,7 @@ fn report(fault: Fault) {
     // The host comes when it is told that it can.
     Stamps::open().write(Stamp::Listening);
     let main = Attended::missing(GuestMessage::Fault { message });
-    let guest = Guest::new(None, None);
+    let guest = Guest::new(Init::None, None, None);
     Session::new(main, guest, children, transport).give_up_after(FAULT_PATIENCE).run();
 }
 

@@ -31,6 +31,11 @@ pub enum Ends {
         stdout: OwnedFd,
         stderr: OwnedFd,
     },
+    /// A terminal whose output is a standard output, for an init that writes to its console.
+    Console {
+        master: OwnedFd,
+        slave: OwnedFd,
+    },
     /// The master side, and the other one, held so that the terminal outlives a process that closes it
     /// for a moment.
     Terminal {
@@ -45,6 +50,26 @@ impl Stdio {
         match process.terminal {
             Some(size) => open_terminal(size, identity),
             None => open_pipes(process.stdin, identity),
+        }
+    }
+
+    /// Makes them for an init: a terminal in any case, which is its console.
+    pub fn console(process: &Process, identity: &Identity) -> Result<Stdio, Errno> {
+        let size = process.terminal.unwrap_or(WindowSize { rows: 24, columns: 80 });
+        let mut stdio = open_terminal(size, identity)?;
+        if process.terminal.is_none()
+            && let Ends::Terminal { master, slave } = stdio.ours
+        {
+            stdio.ours = Ends::Console { master, slave };
+        }
+        Ok(stdio)
+    }
+
+    /// As [`Stdio::install`], for an init, which leads no session with this terminal.
+    pub fn install_without_control(&self) -> Result<(), Errno> {
+        match &self.theirs {
+            Theirs::Separate { .. } => self.install(),
+            Theirs::Terminal(terminal) => install([terminal.slave.as_fd(); 3]),
         }
     }
 

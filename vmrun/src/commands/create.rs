@@ -11,13 +11,13 @@ use rootfs_builder::image::{Platform, format_time};
 use rootfs_builder::store::{Error, Image, Store};
 
 use super::pull;
-use crate::arguments::{CreateArguments, LogDriver, MachineArguments, PullPolicy};
+use crate::arguments::{CreateArguments, InitChoice, LogDriver, MachineArguments, PullPolicy};
 use crate::events;
 use crate::home::Home;
 use crate::machine::restart::RestartPolicy;
 use crate::machine::{
     MachineConfig, MachineDirectory, MachineId, Machines, Resources, UpperConfig, arguments, check_size,
-    environment, signal_number,
+    environment, init_of, signal_number,
 };
 use crate::output::warn;
 
@@ -63,6 +63,7 @@ fn config(arguments: &MachineArguments, image: &Image, kernel: String) -> Result
     let id = MachineId::new()?;
     let said = image.config();
     let signal = arguments.stop_signal.as_deref().or(said.stop_signal.as_deref()).unwrap_or("TERM");
+    let args = self::arguments(arguments, said)?;
     Ok(MachineConfig {
         created: format_time(SystemTime::now()).context("the clock is out of range")?,
         image: arguments.image.clone(),
@@ -71,13 +72,17 @@ fn config(arguments: &MachineArguments, image: &Image, kernel: String) -> Result
         hostname: arguments.hostname.clone().unwrap_or_else(|| id.as_str().to_owned()),
         memory: arguments.memory,
         cpus: arguments.cpus.count,
-        args: self::arguments(arguments, said)?,
         env: environment(arguments, said)?,
         workdir: arguments.workdir.as_ref().unwrap_or(&said.workdir).clone(),
         user: arguments.user.as_ref().unwrap_or(&said.user).clone(),
         tty: arguments.tty,
         open_stdin: arguments.interactive,
-        init: Init::None,
+        init: match arguments.resources.init {
+            Some(InitChoice::None) => Init::None,
+            Some(InitChoice::Image) => Init::Image,
+            None => init_of(&args),
+        },
+        args,
         upper: match arguments.tmpfs_root {
             true => UpperConfig::Memory,
             false => UpperConfig::Disk { size: check_size(arguments.disk_size)? },

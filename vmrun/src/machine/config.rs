@@ -93,6 +93,23 @@ impl MachineConfig {
     }
 }
 
+/// Who is init when nobody says: a command that is an init itself is the whole system's.
+pub fn init_of(args: &[Text]) -> Init {
+    const INITS: [&str; 7] = [
+        "/sbin/init",
+        "/usr/sbin/init",
+        "/bin/systemd",
+        "/lib/systemd/systemd",
+        "/usr/lib/systemd/systemd",
+        "systemd",
+        "init",
+    ];
+    match args.first() {
+        Some(Text(program)) if INITS.iter().any(|init| init.as_bytes() == program) => Init::Image,
+        _ => Init::None,
+    }
+}
+
 /// `HUP`, `SIGHUP` or `1` as a number; real-time signals as `RTMIN+3`.
 pub fn signal_number(name: &str) -> Result<u8> {
     const NAMES: [&str; 31] = [

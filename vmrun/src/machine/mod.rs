@@ -33,7 +33,7 @@ pub use exec::exec;
 mod upper;
 
 pub use collection::{MachineSummary, Machines};
-pub use config::{MachineConfig, UpperConfig, signal_number};
+pub use config::{MachineConfig, UpperConfig, init_of, signal_number};
 pub use directory::{MachineDirectory, MachineLock};
 pub use event::{Event, now as monotonic_time};
 pub use helper_machine::HelperMachine;

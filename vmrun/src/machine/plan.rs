@@ -5,7 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use guest_protocol::{CONFIG_PATH, Config, Machine, Process, Role, RootfsDevice, UPPER_DISK, Upper, frame};
+use guest_protocol::{
+    CONFIG_PATH, Config, Init, Machine, Process, Role, RootfsDevice, UPPER_DISK, Upper, frame,
+};
 use kernels::{Feature, LATER, Signatures, cpio};
 use rootfs_builder::store::Image;
 use vmm::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, VsockSpec};
@@ -15,6 +17,7 @@ use super::command_line::{Boot, command_line};
 use super::config::{MachineConfig, UpperConfig};
 use super::directory::MachineDirectory;
 use super::id::fill_random;
+use super::resources::Resources;
 use crate::hardware;
 use crate::home::{self, Home};
 
@@ -76,8 +79,13 @@ pub fn plan(
     let modules = kernel.modules_archive(&needs, LATER, signatures)?;
     let mut seed = [0; 32];
     fill_random(&mut seed)?;
+    // A machine that only serves has nothing of what a process would.
+    let (init, resources) = match process {
+        Some(_) => (config.init, config.resources.clone()),
+        None => (Init::None, Resources::default()),
+    };
     let guest = Config {
-        role: Role::Machine(config.resources.bind_machine(Machine {
+        role: Role::Machine(resources.bind_machine(Machine {
             hostname: config.hostname.clone(),
             rootfs: rootfs.device,
             upper: match config.upper {
@@ -85,7 +93,7 @@ pub fn plan(
                 UpperConfig::Disk { .. } => Upper::Disk,
             },
             read_only: config.read_only,
-            init: config.init,
+            init,
             shm_size: None,
             tmpfs: Vec::new(),
             sysctls: Vec::new(),
@@ -106,7 +114,7 @@ pub fn plan(
         memory,
         kernel: kernel.vmlinux.clone(),
         initramfs: initramfs(modules, &guest)?,
-        cmdline: command_line(boot, &config.kernel_args),
+        cmdline: command_line(boot, &kernel_arguments(config)),
         firmware,
         pmem,
         blocks,
@@ -115,6 +123,19 @@ pub fn plan(
         balloon: can(Feature::VirtioBalloon),
     };
     Ok(Plan { image, spec, rootfs })
+}
+
+/// The user's, and before them what an init of the image's own is to know. It finds a serial console in
+/// the kernel's command line, where nobody can log in: it need not wait for that. With a terminal, the login
+/// is there.
+fn kernel_arguments(config: &MachineConfig) -> Vec<String> {
+    let mut arguments = Vec::new();
+    if config.init == Init::Image {
+        arguments.push("systemd.mask=serial-getty@ttyS0.service".into());
+        arguments.extend(config.tty.then(|| "systemd.wants=console-getty.service".into()));
+    }
+    arguments.extend(config.kernel_args.iter().cloned());
+    arguments
 }
 
 fn upper_disk(machine: &MachineDirectory, config: &MachineConfig) -> Option<BlockSpec> {
