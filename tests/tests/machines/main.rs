@@ -2,8 +2,10 @@
 
 mod ends;
 mod exits;
+mod hostile;
 mod images;
 mod kernels;
+mod lifecycle;
 mod lives;
 mod logs;
 mod memory;

@@ -34,6 +34,7 @@ pub fn emulate(home: &Home, arguments: EmulateArguments) -> Result<u8> {
             cpus: if arguments.icount { 1 } else { arguments.cpus },
             icount: arguments.icount,
             kernel: arguments.kernel,
+            write_back: arguments.write_back,
             command: arguments.command,
         },
     )
@@ -51,7 +52,10 @@ pub fn run_again(home: &Home, arguments: &MachineArguments) -> Result<u8> {
     let own = env::current_exe().context("cannot find vmrun's own executable")?;
     let command: Vec<OsString> = [own.into_os_string()].into_iter().chain(words_after_pull()).collect();
     let memory = memory.saturating_add(OWN_MEMORY);
-    emulate::run(home, &EmulateOptions { memory, cpus: 1, icount: false, kernel: None, command })
+    emulate::run(
+        home,
+        &EmulateOptions { memory, cpus: 1, icount: false, kernel: None, write_back: false, command },
+    )
 }
 
 fn manage(home: &Home, command: EmulatedHostCommand) -> Result<u8> {
