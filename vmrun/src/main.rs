@@ -13,8 +13,6 @@ mod hardware;
 mod home;
 mod machine;
 mod output;
-// Until machines have supervisors to be started there.
-#[allow(dead_code)]
 mod place;
 mod progress;
 mod size;

@@ -41,6 +41,10 @@ impl Place {
         }
     }
 
+    pub fn is_emulated(&self) -> bool {
+        matches!(self, Place::Emulated(_))
+    }
+
     pub fn socket(&self, path: PathBuf) -> Socket {
         Socket { place: self.clone(), path }
     }

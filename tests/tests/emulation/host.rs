@@ -2,63 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use tests::{Command, setting, vmrun};
+use rustix::process::{Pid, Signal, kill_process};
+use tests::setting;
 
-const PATIENCE: Duration = Duration::from_secs(240);
-
-/// A state directory whose emulated host ends with it.
-struct Home(tempfile::TempDir);
-
-impl Home {
-    /// With the tests' kernels.
-    fn new() -> Home {
-        let home = tempfile::tempdir().unwrap();
-        let kernels = Path::new(&setting("VMRUN_HOME")).join("kernels");
-        std::os::unix::fs::symlink(kernels, home.path().join("kernels")).unwrap();
-        Home(home)
-    }
-
-    fn vmrun(&self, words: &[&str]) -> Command {
-        vmrun(words).home(self.0.path()).env("VMRUN_EMULATED_MEMORY", "2g").patience(PATIENCE)
-    }
-
-    /// Starts the host, if it does not run, and has something run in it.
-    fn touch(&self) {
-        self.vmrun(&["emulate", "spawn", "doctor"]).run().succeeds().says(&["virtualization (AMD-V)"]);
-    }
-
-    /// What `status` says, if the host runs.
-    fn status(&self) -> Option<serde_json::Value> {
-        let outcome = self.vmrun(&["emulate", "status", "--format", "json"]).run();
-        let status: serde_json::Value = serde_json::from_slice(&outcome.stdout).unwrap();
-        assert_eq!(outcome.code(), if status["running"] == true { 0 } else { 1 });
-        (status["running"] == true).then_some(status)
-    }
-
-    fn qemu(&self) -> Pid {
-        let status = self.status().expect("no emulated host runs");
-        Pid::from_raw(status["pid"].as_i64().unwrap() as i32).unwrap()
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        self.vmrun(&["emulate", "stop", "--force"]).run();
-    }
-}
-
-#[track_caller]
-fn ends(pid: Pid) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while test_kill_process(pid).is_ok() {
-        assert!(Instant::now() < deadline, "process {} has not ended", pid.as_raw_nonzero());
-        thread::sleep(Duration::from_millis(20));
-    }
-}
+use super::home::{Home, ends};
 
 /// The first use starts it and says so; the next ones find it, until it is stopped.
 #[test]
@@ -105,7 +54,7 @@ fn commands_at_once_start_one_and_each_directory_has_its_own() {
 fn files_are_seen_at_once_in_both_directions() {
     let home = Home::new();
     home.touch();
-    let file = home.0.path().join("images");
+    let file = home.path().join("images");
     // The store is what a vmrun in there sees of it: an image that came later, and one that went.
     let images = || home.vmrun(&["emulate", "spawn", "images"]).run().succeeds().text();
     assert_eq!(images().lines().count(), 1, "only a heading");
@@ -118,7 +67,7 @@ fn files_are_seen_at_once_in_both_directions() {
     assert!(!images().contains("from-outside"));
     assert!(file.exists());
 
-    let missing = home.0.path().join("socket");
+    let missing = home.path().join("socket");
     let words = ["emulate", "connect", missing.to_str().unwrap()];
     home.vmrun(&words).run().is_refused(&["cannot connect", "No such file"]);
 }
@@ -135,9 +84,9 @@ fn it_ends_when_nobody_uses_it_and_when_its_directory_is_gone() {
 
     home.touch();
     let qemu = home.qemu();
-    fs::remove_dir_all(home.0.path()).unwrap();
+    fs::remove_dir_all(home.path()).unwrap();
     ends(qemu);
-    fs::create_dir(home.0.path()).unwrap();
+    fs::create_dir(home.path()).unwrap();
 }
 
 /// Killed at any point, it is told as not running, and the next use starts another one.

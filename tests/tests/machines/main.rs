@@ -2,10 +2,8 @@
 
 mod ends;
 mod exits;
-mod hostile;
 mod images;
 mod kernels;
-mod lifecycle;
 mod lives;
 mod logs;
 mod memory;

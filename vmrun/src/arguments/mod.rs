@@ -184,14 +184,6 @@ pub fn parse() -> Arguments {
     }
 }
 
-/// This process's arguments for the same `run` where the image has been pulled already.
-pub fn words_after_pull() -> Vec<OsString> {
-    let mut words = with_verb(&Arguments::command(), std::env::args_os().collect());
-    let verb = words.iter().position(|word| word == "run").map_or(words.len(), |at| at + 1);
-    words.insert(verb, "--pulled".into());
-    words.drain(1..).collect()
-}
-
 /// Puts in the `run` that `vmrun IMAGE` leaves out: when the first word after the global options
 /// is neither a verb nor a request for help.
 fn with_verb(command: &clap::Command, mut words: Vec<OsString>) -> Vec<OsString> {

@@ -97,9 +97,6 @@ pub struct MachineArguments {
     /// Pull the image before it runs: always (so that a newer one is noticed), or when it is not here
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = PullPolicy::Missing)]
     pub pull: PullPolicy,
-    /// It has been pulled, by the host that runs this one
-    #[arg(long, hide = true)]
-    pub pulled: bool,
     /// Memory of the machine, such as 512m or 2g
     #[arg(short, long, value_name = "SIZE", default_value = "512m", value_parser = size::parse)]
     pub memory: u64,

@@ -5,12 +5,12 @@ mod detach_keys;
 mod launch;
 
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use guest_protocol::frame;
 
 use crate::machine::MachineDirectory;
+use crate::place::Socket;
 use crate::supervisor::protocol::{Ended, Reply, Request};
 
 pub use attach::{Attachment, Parting, Session};
@@ -26,9 +26,9 @@ pub fn ask(machine: &MachineDirectory, request: &Request) -> Result<Ended> {
 }
 
 /// A connection that has said what it is.
-fn greet(socket: &Path, request: &Request) -> Result<UnixStream> {
-    let connection = UnixStream::connect(socket)
-        .with_context(|| format!("cannot reach the machine's supervisor at {}", socket.display()))?;
+fn greet(socket: &Socket, request: &Request) -> Result<UnixStream> {
+    let connection =
+        socket.connect().with_context(|| format!("cannot reach the machine's supervisor at {socket}"))?;
     frame::write(&connection, request)?;
     Ok(connection)
 }

@@ -13,6 +13,7 @@ use rootfs_builder::store::{Error, Image, Store};
 use super::pull;
 use crate::arguments::{CreateArguments, InitChoice, LogDriver, MachineArguments, PullPolicy};
 use crate::events;
+use crate::hardware;
 use crate::home::Home;
 use crate::machine::restart::RestartPolicy;
 use crate::machine::{
@@ -132,7 +133,7 @@ fn labels(
 
 /// Finds the image, and pulls it if that is wanted.
 pub fn find_image(images: &Store, arguments: &MachineArguments) -> Result<Image> {
-    let policy = if arguments.pulled { PullPolicy::Never } else { arguments.pull };
+    let policy = arguments.pull;
     if policy == PullPolicy::Always {
         pull::before_run(images, &arguments.image)?;
     }
@@ -156,6 +157,10 @@ pub fn find_image(images: &Store, arguments: &MachineArguments) -> Result<Image>
 
 /// Says in one line what keeps this user from KVM.
 pub fn check_kvm() -> Result<()> {
+    if hardware::virtualization().is_none() {
+        // The emulated host has one.
+        return Ok(());
+    }
     match File::options().read(true).write(true).open("/dev/kvm") {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -1,8 +1,6 @@
 //! `vmrun emulate`: any command on an emulated machine that has KVM; and the emulated host that
 //! machines run in where this host has none.
 
-use std::env;
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -12,16 +10,14 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::create::find_image;
+use super::stop;
 use crate::age::age;
-use crate::arguments::{EmulateArguments, EmulatedHostCommand, Format, MachineArguments, words_after_pull};
+use crate::arguments::{EmulateArguments, EmulatedHostCommand, Format};
 use crate::emulate::host::{Census, Connection, EmulatedHost, Status, Wanted};
 use crate::emulate::{self, EmulateOptions};
 use crate::home::Home;
-use crate::output::{table, warn};
-
-/// What the emulated machine needs beside the machine that runs in it, in bytes.
-const OWN_MEMORY: u64 = 1 << 30;
+use crate::machine::{MachineSummary, Machines};
+use crate::output::{complain, table};
 
 pub fn emulate(home: &Home, arguments: EmulateArguments) -> Result<u8> {
     if let Some(command) = arguments.host {
@@ -34,35 +30,19 @@ pub fn emulate(home: &Home, arguments: EmulateArguments) -> Result<u8> {
             cpus: if arguments.icount { 1 } else { arguments.cpus },
             icount: arguments.icount,
             kernel: arguments.kernel,
-            write_back: arguments.write_back,
             command: arguments.command,
         },
-    )
-}
-
-/// Runs this same command line again, on an emulated machine.
-pub fn run_again(home: &Home, arguments: &MachineArguments) -> Result<u8> {
-    // Out here, where there are registries.
-    let image = find_image(&home.images()?, arguments)?;
-    let copy = if arguments.no_share { image.disk().length } else { 0 };
-    let memory = arguments.memory.saturating_add(copy);
-    warn(
-        "vmrun: no hardware virtualization here: using an emulated machine, which is slow (see `vmrun doctor`)",
-    );
-    let own = env::current_exe().context("cannot find vmrun's own executable")?;
-    let command: Vec<OsString> = [own.into_os_string()].into_iter().chain(words_after_pull()).collect();
-    let memory = memory.saturating_add(OWN_MEMORY);
-    emulate::run(
-        home,
-        &EmulateOptions { memory, cpus: 1, icount: false, kernel: None, write_back: false, command },
     )
 }
 
 fn manage(home: &Home, command: EmulatedHostCommand) -> Result<u8> {
     let host = EmulatedHost::new(home.root());
     match command {
-        EmulatedHostCommand::Status { format } => show(host.status()?, format),
+        EmulatedHostCommand::Status { format } => show(home, host.status()?, format),
         EmulatedHostCommand::Stop { force } => {
+            if force {
+                stop_machines(home)?;
+            }
             if !host.stop(force)? {
                 println!("no emulated host runs");
             }
@@ -82,8 +62,21 @@ fn manage(home: &Home, command: EmulatedHostCommand) -> Result<u8> {
     }
 }
 
+/// Ends all machines at once, each in its own time.
+fn stop_machines(home: &Home) -> Result<()> {
+    let running = Machines::open(home).list()?.into_iter().filter(MachineSummary::is_running);
+    let stopping = running.map(|machine| thread::spawn(move || stop::end(&machine.directory, None, None)));
+    for stopping in stopping.collect::<Vec<_>>() {
+        // One that does not end now ends with its host.
+        if let Ok(Err(error)) = stopping.join() {
+            complain(&error);
+        }
+    }
+    Ok(())
+}
+
 /// The exit code is 1 when it does not run, as that of `systemctl status` is not 0.
-fn show(found: Option<(Status, Census)>, format: Format) -> Result<u8> {
+fn show(home: &Home, found: Option<(Status, Census)>, format: Format) -> Result<u8> {
     let Some((status, census)) = found else {
         match format {
             Format::Json => println!("{}", json!({ "running": false })),
@@ -91,6 +84,10 @@ fn show(found: Option<(Status, Census)>, format: Format) -> Result<u8> {
         }
         return Ok(1);
     };
+    let machines = Machines::open(home);
+    let name = |id: &String| machines.find(id).and_then(|machine| machine.name());
+    // One that has just been removed has its ID for a name.
+    let names: Vec<String> = census.labels.iter().map(|id| name(id).unwrap_or_else(|_| id.clone())).collect();
     match format {
         Format::Json => println!(
             "{}",
@@ -100,7 +97,7 @@ fn show(found: Option<(Status, Census)>, format: Format) -> Result<u8> {
                 "memory": status.memory,
                 "available": census.available,
                 "pid": status.qemu,
-                "machines": census.labels,
+                "machines": names,
             })
         ),
         Format::Table => {
@@ -110,7 +107,7 @@ fn show(found: Option<(Status, Census)>, format: Format) -> Result<u8> {
                 format!("{} MiB", status.memory >> 20),
                 format!("{} MiB", census.available >> 20),
                 status.qemu.to_string(),
-                census.labels.join(" "),
+                names.join(" "),
             ];
             table(["STARTED", "MEMORY", "AVAILABLE", "PID", "MACHINES"], &[row])?;
         }

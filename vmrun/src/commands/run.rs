@@ -5,10 +5,8 @@ use std::io::{self, IsTerminal};
 use anyhow::{Result, bail};
 
 use super::create::{check_kvm, make};
-use super::emulate;
 use crate::arguments::RunArguments;
 use crate::client::{Attachment, Parting, Session, launch};
-use crate::hardware;
 use crate::home::Home;
 use crate::machine::{Timing, monotonic_time};
 
@@ -18,9 +16,6 @@ pub fn run(home: &Home, run: &RunArguments) -> Result<u8> {
     let foreground = !run.detach;
     if foreground && arguments.tty && arguments.interactive && !io::stdin().is_terminal() {
         bail!("the input device is not a terminal: leave out -t, or run from one");
-    }
-    if hardware::virtualization().is_none() {
-        return emulate::run_again(home, arguments);
     }
     check_kvm()?;
     let (machine, config) = make(home, arguments)?;

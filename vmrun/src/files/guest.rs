@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
@@ -13,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::machine::connect;
 use crate::output::warn;
+use crate::place::Socket;
 
 /// How long a machine may say nothing, or take nothing, before it is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ const MAX_LINKS: usize = 40;
 /// A machine that can be asked for files.
 #[derive(Debug, Clone)]
 pub struct Guest {
-    socket: PathBuf,
+    socket: Socket,
     patience: Duration,
 }
 
@@ -32,8 +32,8 @@ pub type Answer = ItemReader<UnixStream>;
 
 impl Guest {
     /// `socket` leads to the machine's vsock ports.
-    pub fn new(socket: &Path) -> Guest {
-        Guest { socket: socket.to_owned(), patience: PATIENCE }
+    pub fn new(socket: &Socket) -> Guest {
+        Guest { socket: socket.clone(), patience: PATIENCE }
     }
 
     /// Gives it so much time to say something.

@@ -10,6 +10,7 @@ use guest_protocol::frame;
 use tempfile::TempDir;
 
 use super::*;
+use crate::place::Place;
 
 struct Mock {
     _directory: TempDir,
@@ -33,7 +34,7 @@ impl Mock {
                 serve(connection);
             }
         });
-        let guest = Guest::new(&socket).with_patience(Duration::from_millis(300));
+        let guest = Guest::new(&Place::Here.socket(socket)).with_patience(Duration::from_millis(300));
         Mock { _directory: directory, guest, thread }
     }
 

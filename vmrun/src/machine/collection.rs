@@ -14,6 +14,7 @@ use super::directory::{MachineDirectory, MachineLock};
 use super::state::{State, Status};
 use super::{MachineId, name, upper};
 use crate::home::{Home, private_directory};
+use crate::place::Place;
 
 /// Prefixes of directories that are being made or removed: no machines (any more).
 const NEW: &str = ".new-";
@@ -23,6 +24,7 @@ const GONE: &str = ".gone-";
 #[derive(Debug)]
 pub struct Machines {
     path: PathBuf,
+    place: Place,
 }
 
 /// A machine as listings show it.
@@ -36,7 +38,7 @@ pub struct MachineSummary {
 
 impl Machines {
     pub fn open(home: &Home) -> Machines {
-        Machines { path: home.machines() }
+        Machines { path: home.machines(), place: Place::of(home.root()) }
     }
 
     /// Makes a machine: its directory appears whole, under a name that no other has.
@@ -64,8 +66,8 @@ impl Machines {
         config: &MachineConfig,
         wanted: Option<&str>,
     ) -> Result<MachineDirectory> {
-        let machine = MachineDirectory::new(&self.path, config.id.clone());
-        let drafted = MachineDirectory::at(draft, config.id.clone());
+        let machine = MachineDirectory::new(&self.path, config.id.clone(), &self.place);
+        let drafted = MachineDirectory::at(draft, config.id.clone(), &self.place);
         drafted.write_config(config)?;
         upper::make(&self.path, &drafted.upper(), config)?;
         let _names = self.lock_names()?;
@@ -172,7 +174,7 @@ impl Machines {
 
     fn directories(&self) -> Result<Vec<MachineDirectory>> {
         let ids = self.entries()?.into_iter().filter_map(|name| MachineId::parse(&name));
-        Ok(ids.map(|id| MachineDirectory::new(&self.path, id)).collect())
+        Ok(ids.map(|id| MachineDirectory::new(&self.path, id, &self.place)).collect())
     }
 
     fn entries(&self) -> Result<Vec<String>> {

@@ -6,7 +6,6 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use super::config::MachineConfig;
 use super::state::{State, Status};
 use super::{MachineId, name};
 use crate::home;
+use crate::place::{Place, Socket};
 
 /// How long a command waits for another one on the same machine.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -32,6 +32,8 @@ const MAX_DOCUMENT: u64 = 16 << 20;
 pub struct MachineDirectory {
     id: MachineId,
     path: PathBuf,
+    /// Where its processes and sockets are.
+    place: Place,
 }
 
 /// The right to change a machine; given up when dropped.
@@ -41,13 +43,17 @@ pub struct MachineLock {
 }
 
 impl MachineDirectory {
-    pub fn new(machines: &Path, id: MachineId) -> MachineDirectory {
-        MachineDirectory { path: machines.join(id.as_str()), id }
+    pub fn new(machines: &Path, id: MachineId, place: &Place) -> MachineDirectory {
+        MachineDirectory { path: machines.join(id.as_str()), id, place: place.clone() }
     }
 
     /// A machine that is being made, somewhere else.
-    pub fn at(path: &Path, id: MachineId) -> MachineDirectory {
-        MachineDirectory { path: path.to_owned(), id }
+    pub fn at(path: &Path, id: MachineId, place: &Place) -> MachineDirectory {
+        MachineDirectory { path: path.to_owned(), id, place: place.clone() }
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     pub fn id(&self) -> &MachineId {
@@ -103,12 +109,12 @@ impl MachineDirectory {
     /// What has become of the machine, in truth: a state that says it runs is checked.
     pub fn state(&self) -> Result<State> {
         let state = self.written_state()?;
-        if !state.status.is_attended() || is_alive(&state) {
+        if !state.status.is_attended() || self.is_alive(&state) {
             return Ok(state);
         }
         // It may have ended between the two looks.
         let again = self.written_state()?;
-        match again.status.is_attended() && !is_alive(&again) {
+        match again.status.is_attended() && !self.is_alive(&again) {
             true => Ok(again.found_dead()),
             false => Ok(again),
         }
@@ -147,11 +153,15 @@ impl MachineDirectory {
         if !fs::exists(self.path.join("machine.json")).unwrap_or(false) {
             bail!("machine {} has just been removed", self.id.as_str());
         }
+        // Its supervisor has the lock, too, but in the emulated host, which is not seen here.
+        if self.place.is_emulated() && self.state()?.status.is_attended() {
+            bail!("machine {} is being used by another vmrun: try again", self.id.as_str());
+        }
         Ok(MachineLock { _file: file })
     }
 
     /// The monitor's socket of a machine that runs and is not paused. The user calls it `word`.
-    pub fn running(&self, word: &str) -> Result<PathBuf> {
+    pub fn running(&self, word: &str) -> Result<Socket> {
         match self.state()?.status {
             Status::Running => self.vsock_socket(),
             Status::Paused => bail!("machine {word} is paused: unpause it first"),
@@ -160,7 +170,7 @@ impl MachineDirectory {
     }
 
     /// The monitor's socket of a machine that runs, if only to stand still. The user calls it `word`.
-    pub fn attended(&self, word: &str) -> Result<PathBuf> {
+    pub fn attended(&self, word: &str) -> Result<Socket> {
         match self.state()?.status {
             Status::Running | Status::Paused => self.vsock_socket(),
             status => bail!("machine {word} does not run, it is {}", status.as_str()),
@@ -168,26 +178,33 @@ impl MachineDirectory {
     }
 
     /// The monitor's socket, which leads to the guest's vsock ports, while the machine runs.
-    pub fn vsock_socket(&self) -> Result<PathBuf> {
+    pub fn vsock_socket(&self) -> Result<Socket> {
         self.socket("vsock.sock")
     }
 
     /// The supervisor's socket, while there is one.
-    pub fn control_socket(&self) -> Result<PathBuf> {
+    pub fn control_socket(&self) -> Result<Socket> {
         self.socket("control.sock")
     }
 
-    fn socket(&self, file: &str) -> Result<PathBuf> {
+    /// Whether somebody answers at the supervisor's socket.
+    fn is_alive(&self, state: &State) -> bool {
+        let Some(runtime) = &state.runtime else { return false };
+        match self.place.socket(runtime.join("control.sock")).connect() {
+            Ok(_) => true,
+            // Anything else is between us and the socket.
+            Err(error) => {
+                ![io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&error.kind())
+            }
+        }
+    }
+
+    fn socket(&self, file: &str) -> Result<Socket> {
         match self.written_state()?.runtime {
-            Some(runtime) => Ok(runtime.join(file)),
+            Some(runtime) => Ok(self.place.socket(runtime.join(file))),
             None => bail!("machine {} does not run", self.id.as_str()),
         }
     }
-}
-
-/// Whether somebody answers at the supervisor's socket.
-fn is_alive(state: &State) -> bool {
-    state.runtime.as_ref().is_some_and(|runtime| UnixStream::connect(runtime.join("control.sock")).is_ok())
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {

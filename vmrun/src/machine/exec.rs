@@ -6,7 +6,6 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 use anyhow::{Result, bail};
 use guest_protocol::frame::{self, MAX_REQUEST};
@@ -22,6 +21,7 @@ use super::streams::connect;
 use super::terminal::{RawMode, window_size};
 use super::{Outcome, fill_random};
 use crate::output::warn;
+use crate::place::Socket;
 
 /// How much is read at a time, in bytes.
 const PIECE: usize = 64 << 10;
@@ -36,7 +36,7 @@ const IMPATIENCE: usize = 3;
 const KILLED: u8 = 137;
 
 /// Runs `request` in the machine whose guest-init is reached at `socket`; the result is the exit code.
-pub fn exec(socket: &Path, request: &ExecRequest) -> Result<u8> {
+pub fn exec(socket: &Socket, request: &ExecRequest) -> Result<u8> {
     let streams = streams(request);
     let mut token = [0; 8];
     fill_random(&mut token)?;

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use super::{
     Event, MachineConfig, MachineDirectory, MachineId, MachineLock, Machines, Monitor, connect, plan,
 };
 use crate::home::{Home, private_directory};
-use crate::place::Place;
+use crate::place::{Place, Socket};
 
 /// The argument that makes a vmrun a helper.
 pub const WORD: &str = "helper-machine";
@@ -53,29 +53,26 @@ struct Serving {
 #[derive(Debug)]
 pub struct HelperMachine {
     life: UnixStream,
-    socket: PathBuf,
+    socket: Socket,
     _lock: Option<MachineLock>,
 }
 
 impl HelperMachine {
     /// Starts one for `machine`, which does not run and cannot be started meanwhile.
     pub fn start(home: &Home, machine: &MachineDirectory) -> Result<HelperMachine> {
-        let place = Place::of(home.root());
         // The helper has the lock; where that is not seen from here, this command has it, too.
-        let lock = match place {
-            Place::Here => None,
-            Place::Emulated(_) => Some(machine.lock()?),
-        };
+        let place = machine.place();
+        let lock = if place.is_emulated() { Some(machine.lock()?) } else { None };
         let root = home.root().canonicalize().unwrap_or_else(|_| home.root().to_owned());
         let words: [OsString; 3] = [WORD.into(), machine.id().as_str().into(), root.into()];
         let life = place.attach(machine.id().as_str(), &words, MEMORY)?;
         life.set_read_timeout(Some(START))?;
         let word = frame::read::<Word>(&life).context("the machine's helper ended before it began")?;
         let Serving { socket } = word.map_err(|message| anyhow!(message))?;
-        Ok(HelperMachine { life, socket, _lock: lock })
+        Ok(HelperMachine { life, socket: place.socket(socket), _lock: lock })
     }
 
-    pub fn socket(&self) -> &Path {
+    pub fn socket(&self) -> &Socket {
         &self.socket
     }
 
@@ -137,7 +134,7 @@ fn serve(order: &Order) -> Result<PathBuf> {
     let (happen, happenings) = channel();
     let (monitor, events) = Monitor::start(&plan.spec)?;
     spawn(&happen, move |happen| read_events(events, happen));
-    let control = await_guest(&happenings, &happen, &socket)?;
+    let control = await_guest(&happenings, &happen, &Place::Here.socket(socket.clone()))?;
     say(&Ok(Serving { socket: socket.clone() }))?;
     spawn(&happen, |happen| {
         // Nothing is ever said: it ends.
@@ -194,7 +191,7 @@ enum Happening {
 fn await_guest(
     happenings: &Receiver<Happening>,
     happen: &Sender<Happening>,
-    socket: &Path,
+    socket: &Socket,
 ) -> Result<UnixStream> {
     let (mut deadline, mut has_root, mut control) = (Instant::now() + START, false, None);
     loop {

@@ -3,20 +3,21 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use guest_protocol::{Hello, PORT, frame};
+
+use crate::place::Socket;
 
 /// How much is copied at a time, in bytes.
 const PIECE: usize = 64 << 10;
 
 /// Connects to guest-init once for each greeting. All are asked for before any answer is awaited.
-pub fn connect(socket: &Path, hellos: &[Hello]) -> Result<Vec<UnixStream>> {
+pub fn connect(socket: &Socket, hellos: &[Hello]) -> Result<Vec<UnixStream>> {
     let mut connections = Vec::new();
     for _ in hellos {
-        let mut connection = UnixStream::connect(socket)
-            .with_context(|| format!("cannot reach the machine at {}", socket.display()))?;
+        let mut connection =
+            socket.connect().with_context(|| format!("cannot reach the machine at {socket}"))?;
         connection.write_all(format!("CONNECT {PORT}\n").as_bytes())?;
         connections.push(connection);
     }
@@ -67,6 +68,7 @@ pub fn copy_output(mut from: UnixStream, mut to: impl Write, mut seen: impl FnMu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place::Place;
     use std::os::unix::net::UnixListener;
     use std::thread;
 
@@ -82,7 +84,7 @@ mod tests {
             connection.write_all(b"OK 1073741824\nhello").unwrap();
             (line, frame::read::<Hello>(&mut connection).unwrap())
         });
-        let mut connections = connect(&socket, &[Hello::Control]).unwrap();
+        let mut connections = connect(&Place::Here.socket(socket), &[Hello::Control]).unwrap();
         let (line, hello) = guest.join().unwrap();
         assert_eq!((&line, hello), (b"CONNECT 1\n", Hello::Control));
         let mut rest = String::new();
@@ -96,7 +98,7 @@ mod tests {
         let socket = directory.path().join("s");
         let listener = UnixListener::bind(&socket).unwrap();
         let guest = thread::spawn(move || drop(listener.accept().unwrap()));
-        assert!(connect(&socket, &[Hello::Control]).is_err());
+        assert!(connect(&Place::Here.socket(socket), &[Hello::Control]).is_err());
         guest.join().unwrap();
     }
 }

@@ -98,7 +98,7 @@ impl Life {
             ),
         };
         // A monitor that was killed has left its socket.
-        let _ = std::fs::remove_file(supervisor.vsock_socket());
+        let _ = std::fs::remove_file(supervisor.vsock_path());
         let (monitor, events) = Monitor::start(&plan.spec)?;
         supervisor.state.monitor = Some(monitor.id());
         supervisor.machine.write_state(&supervisor.state)?;

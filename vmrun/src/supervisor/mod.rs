@@ -21,12 +21,14 @@ use anyhow::{Context, Result, bail};
 use guest_protocol::{Stream, WindowSize};
 use rootfs_builder::image::format_time;
 
+use crate::detached;
 use crate::events;
 use crate::home::{Home, private_directory};
 use crate::machine::{
     Event, LogWriter, MachineConfig, MachineDirectory, MachineId, MachineLock, Machines, Outcome, State,
     Status, restart,
 };
+use crate::place::{Place, Socket};
 use cpu_quota::CpuQuota;
 use input::Input;
 use life::{Happening, Life};
@@ -104,6 +106,7 @@ pub struct Supervisor {
 pub fn main(order: &Order) -> Result<u8> {
     // Without a terminal, whose signals are for the client.
     rustix::process::setsid().ok();
+    detached::close_inherited();
     std::env::set_current_dir("/")?;
     let home = Home::locate(Some(&order.root))?;
     let machine = Machines::open(&home).find(order.id.as_str())?;
@@ -331,7 +334,11 @@ impl Supervisor {
     }
 
     /// The monitor's socket, which leads to the guest's vsock ports.
-    fn vsock_socket(&self) -> PathBuf {
+    fn vsock_socket(&self) -> Socket {
+        Place::Here.socket(self.vsock_path())
+    }
+
+    fn vsock_path(&self) -> PathBuf {
         self.machine.runtime().join("vsock.sock")
     }
 

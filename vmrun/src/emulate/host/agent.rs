@@ -73,8 +73,7 @@ struct Busy {
 impl Agent {
     fn serve(mut self) -> Result<u8> {
         loop {
-            let timeout = (!self.busy.is_empty()).then_some(BUSY_PAUSE);
-            for event in self.carrier.wait(timeout)? {
+            for event in self.carrier.wait(self.timeout())? {
                 match event {
                     Event::Opened(channel, asked) => match frame::take::<Asked>(&mut asked.clone()) {
                         Ok(Some(Asked { request: Request::Leave, .. })) => return Ok(self.leave()),
@@ -82,7 +81,7 @@ impl Agent {
                         _ => self.refuse(channel, &Refusal::new(Reason::Other, "not understood"))?,
                     },
                     Event::Over(channel) => {
-                        self.children.end_attached(channel);
+                        self.children.detach(channel);
                         self.busy.retain(|busy| busy.channel != channel);
                     }
                     Event::Ready(TERMINATED) => return Ok(self.leave()),
@@ -97,7 +96,14 @@ impl Agent {
             for busy in std::mem::take(&mut self.busy) {
                 self.connect(busy)?;
             }
+            self.children.end_overdue();
         }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let overdue = self.children.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let busy = (!self.busy.is_empty()).then_some(BUSY_PAUSE);
+        overdue.into_iter().chain(busy).min()
     }
 
     fn carry_out(&mut self, channel: ChannelId, request: Request) -> Result<()> {

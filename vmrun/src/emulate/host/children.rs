@@ -16,6 +16,9 @@ use super::request::{Connection, Spawn};
 use crate::detached;
 use crate::emulate::mux::{ChannelId, Foreign};
 
+/// How long a process may go on without the connection it was attached to.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The names of children for the loop begin here.
 const FIRST: Foreign = 1 << 16;
 
@@ -30,6 +33,8 @@ struct Running {
     label: String,
     /// The channel it is ended with.
     attached: Option<ChannelId>,
+    /// When it is ended, if it has not by then.
+    overdue: Option<Instant>,
     /// Becomes readable when it ends.
     pidfd: OwnedFd,
 }
@@ -59,7 +64,7 @@ impl Children {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("cannot watch a process")?;
         let name = FIRST + self.next % FIRST;
         self.next = self.next.wrapping_add(1);
-        let running = Running { child, label: spawn.label.clone(), attached, pidfd };
+        let running = Running { child, label: spawn.label.clone(), attached, overdue: None, pidfd };
         self.running.insert(name, running);
         Ok((name, &self.running[&name].pidfd))
     }
@@ -74,10 +79,25 @@ impl Children {
         }
     }
 
-    /// Ends the child that is attached to that channel.
-    pub fn end_attached(&mut self, channel: ChannelId) {
+    /// The channel is over: the child that is attached to it is to end by itself, soon.
+    pub fn detach(&mut self, channel: ChannelId) {
         for running in self.running.values_mut().filter(|running| running.attached == Some(channel)) {
-            // It may have ended by itself.
+            running.overdue = Some(Instant::now() + PATIENCE);
+        }
+    }
+
+    /// When a child is to have ended next.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.running.values().filter_map(|running| running.overdue).min()
+    }
+
+    /// Ends those that have not ended by themselves.
+    pub fn end_overdue(&mut self) {
+        let now = Instant::now();
+        for running in self.running.values_mut().filter(|running| running.overdue.is_some_and(|at| at <= now))
+        {
+            running.overdue = None;
+            // It may have ended just now.
             let _ = running.child.kill();
         }
     }

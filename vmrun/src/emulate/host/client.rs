@@ -29,6 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// How long the answer to a request may take.
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// How often a host that does not answer is asked again, and after what pause.
+const TRIES: usize = 8;
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// The emulated host of one state directory, whether it runs or not.
 #[derive(Debug, Clone)]
 pub struct EmulatedHost {
@@ -47,8 +51,9 @@ pub struct Wanted<'a> {
 
 /// Why a request was not granted.
 enum Denied {
-    /// No host runs, or one that is about to end.
     NotRunning,
+    /// The host ended, or had no room for one more connection, before it answered.
+    Unanswered,
     Refused(Refusal),
 }
 
@@ -60,22 +65,30 @@ impl EmulatedHost {
 
     /// Connects to the Unix socket at `path` in the emulated host. Where no host runs there is none.
     pub fn connect(&self, path: &Path) -> io::Result<UnixStream> {
-        match self.ask(Request::Connect(path.as_os_str().as_bytes().to_vec())) {
-            Ok(stream) => Ok(stream),
-            Err(Denied::NotRunning) => Err(ErrorKind::ConnectionRefused.into()),
-            Err(Denied::Refused(refusal)) => Err(refusal.into()),
+        for _ in 0..TRIES {
+            match self.ask(Request::Connect(path.as_os_str().as_bytes().to_vec())) {
+                Ok(stream) => return Ok(stream),
+                Err(Denied::NotRunning) => return Err(ErrorKind::ConnectionRefused.into()),
+                Err(Denied::Unanswered) => thread::sleep(PAUSE),
+                Err(Denied::Refused(refusal)) => return Err(refusal.into()),
+            }
         }
+        Err(ErrorKind::ConnectionAborted.into())
     }
 
     /// Starts a vmrun in the emulated host, which is started first if need be.
     pub fn spawn(&self, wanted: &Wanted<'_>, connection: Connection) -> Result<UnixStream> {
         let request = Request::Spawn(spawn(wanted, connection)?);
         // A host that is about to end, or has to make room for another one, is one more round.
-        for _ in 0..4 {
+        for _ in 0..TRIES {
             let refusal = match self.ask(request.clone()) {
                 Ok(stream) => return Ok(stream),
                 Err(Denied::NotRunning) => {
                     self.start(wanted.memory)?;
+                    continue;
+                }
+                Err(Denied::Unanswered) => {
+                    thread::sleep(PAUSE);
                     continue;
                 }
                 Err(Denied::Refused(refusal)) => refusal,
@@ -156,7 +169,7 @@ impl EmulatedHost {
     fn question<T: DeserializeOwned>(&self, request: Request) -> Result<Option<T>> {
         match self.ask(request) {
             Ok(mut stream) => Ok(Some(frame::read(&mut stream)?)),
-            Err(Denied::NotRunning) => Ok(None),
+            Err(Denied::NotRunning | Denied::Unanswered) => Ok(None),
             Err(Denied::Refused(refusal)) => bail!(refusal.message),
         }
     }
@@ -167,10 +180,11 @@ impl EmulatedHost {
         match self.ask(Request::Stop { force }) {
             Ok(_) => {}
             Err(Denied::NotRunning) => return Ok(false),
-            Err(Denied::Refused(refusal)) if refusal.reason == Reason::InUse => bail!(
-                "machines run in the emulated host ({}): stop them first, or add --force",
-                refusal.message
-            ),
+            // It ends already.
+            Err(Denied::Unanswered) => {}
+            Err(Denied::Refused(refusal)) if refusal.reason == Reason::InUse => {
+                bail!("machines run in the emulated host: `vmrun stop` them first, or add --force")
+            }
             Err(Denied::Refused(refusal)) => bail!(refusal.message),
         }
         self.await_end()?;
@@ -192,10 +206,9 @@ impl EmulatedHost {
         // A socket that is not there, or that nobody listens on, is a host that does not run.
         let socket = self.files.socket().ok_or(Denied::NotRunning)?;
         let mut stream = UnixStream::connect(socket).map_err(|_| Denied::NotRunning)?;
-        // So is one that ends before it has answered.
-        frame::write(&stream, &Asked { home, request }).map_err(|_| Denied::NotRunning)?;
+        frame::write(&stream, &Asked { home, request }).map_err(|_| Denied::Unanswered)?;
         let _ = stream.set_read_timeout(Some(ANSWER));
-        let answer = frame::read::<Answer>(&mut stream).map_err(|_| Denied::NotRunning)?;
+        let answer = frame::read::<Answer>(&mut stream).map_err(|_| Denied::Unanswered)?;
         let _ = stream.set_read_timeout(None);
         answer.map_err(|refusal| match refusal.reason {
             // It serves the directory that this one is a copy of.

@@ -56,7 +56,7 @@ pub struct Spawn {
 pub enum Connection {
     /// Its standard output and error. It outlives the connection.
     Said,
-    /// Its standard input and output. It is ended with the connection.
+    /// Its standard input and output. It ends with the connection, or is ended a minute after that.
     Life,
 }
 
