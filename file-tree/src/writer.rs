@@ -193,12 +193,9 @@ impl<'a> TreeWriter<'a> {
         let file = openat(parent, name, flags, Mode::from_raw_mode(0o600)).to("make", path)?;
         // Zeroes at the file's end exist because of its size alone.
         let mut ends_in_hole = false;
-        loop {
-            let count = from.data(&mut self.piece)?;
+        while from.left() > 0 {
+            let count = fill(&mut self.piece, from)?;
             let piece = &self.piece[..count];
-            if count == 0 {
-                break;
-            }
             ends_in_hole = count == PIECE && piece.iter().all(|byte| *byte == 0);
             if ends_in_hole {
                 seek(&file, rustix::fs::SeekFrom::Current(count as i64)).to("write", path)?;
@@ -353,6 +350,15 @@ impl<'a> TreeWriter<'a> {
 fn open_directory(parent: BorrowedFd<'_>, name: &OsStr) -> std::result::Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(parent, name, flags, Mode::empty())
+}
+
+/// Reads as much as there is room for, or to the file's end.
+fn fill(piece: &mut [u8], from: &mut ItemReader<impl Read>) -> Result<usize> {
+    let mut filled = 0;
+    while filled < piece.len() && from.left() > 0 {
+        filled += from.data(&mut piece[filled..])?;
+    }
+    Ok(filled)
 }
 
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> std::result::Result<(), Errno> {

@@ -1,7 +1,10 @@
 //! Machines: images that run on kernels of their own. Needs a processor with virtualization.
 
+mod commits;
 mod ends;
 mod exits;
+mod files;
+mod hostile;
 mod images;
 mod kernels;
 mod lives;
