@@ -4,7 +4,6 @@ mod commits;
 mod ends;
 mod exits;
 mod files;
-mod hostile;
 mod images;
 mod kernels;
 mod lives;
