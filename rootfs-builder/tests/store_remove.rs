@@ -116,7 +116,7 @@ fn an_image_that_a_machine_runs_on_stays() {
     let running = store.store.resolve("a:1").expect("resolves");
     for force in [false, true] {
         let error = store.store.remove("a:1", force, &|_| false).expect_err("in use").to_string();
-        assert_eq!(error, "a:1 is in use by a machine; stop it first");
+        assert_eq!(error, "a:1 is in use by a machine; stop it, or remove it, first");
     }
     // Its name may go to another image, and cleaning up does not touch it.
     store.load_directory(&TestImage::new(2).layout("a:1")).expect("loads");

@@ -19,7 +19,7 @@ mod terminal;
 pub use command::{Command, machine, recorded_machine, vmrun};
 pub use detached::Detached;
 pub use docker_registry::DockerRegistry;
-pub use process::{Outcome, Running, monitor_of, supervisor_of};
+pub use process::{Outcome, Running, child_of, monitor_of, supervisor_of};
 pub use record::Record;
 pub use sharing::{Measured, Share, Store};
 pub use terminal::Terminal;

@@ -272,7 +272,8 @@ pub fn monitor_of(vmrun: &Running) -> Option<u32> {
     child_of(supervisor_of(vmrun)?)
 }
 
-fn child_of(parent: u32) -> Option<u32> {
+/// A process whose parent is `parent`.
+pub fn child_of(parent: u32) -> Option<u32> {
     let parent = format!("PPid:\t{parent}");
     fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;

@@ -1,0 +1,64 @@
+//! What a guest has synced is there after a crash: of vmrun's processes (tests/tests/machines/durability.rs), and here
+//! of the whole host, which is an emulated one, so that it can be killed.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tests::{Outcome, Running, child_of, setting, vmrun};
+
+/// Synced lines before the host is killed.
+const ROUNDS: usize = 100;
+
+/// Appends numbers to a file, each synced before it is said. On a disk where the file is, shows it.
+const WRITER: &str = "if [ -e /root/log ]; then cat /root/log; exit; fi
+    i=0; while :; do i=$((i + 1)); echo $i >>/root/log; sync /root/log; echo $i; done";
+
+#[test]
+fn what_is_synced_outlasts_the_host() {
+    let (said, found) = crash("lasting", &[]);
+    let whole: Vec<String> = (1..=found.len()).map(|number| number.to_string()).collect();
+    assert_eq!(found, whole, "the lines are there from the first to the last");
+    assert!(found.len() >= said, "{said} lines were synced and said, {} are there", found.len());
+    eprintln!("said {said} synced lines, found {}", found.len());
+}
+
+/// Or the test above would prove nothing.
+#[test]
+fn without_flushes_it_would_not() {
+    let (said, found) = crash("fleeting", &["--disk-flush=false"]);
+    assert!(found.len() < said, "{said} lines were said, and {} are there without a flush", found.len());
+    eprintln!("without flushes: said {said} synced lines, found {}", found.len());
+}
+
+/// Kills an emulated host in which a machine writes; the number of lines that were said to be synced before, and the
+/// lines that are found afterwards.
+fn crash(name: &str, words: &[&str]) -> (usize, Vec<String>) {
+    let _ = inside(&["rm", "-f", name]).wait();
+    let running = inside(&[&["run", "--name", name], words, &["busybox", "sh", "-c", WRITER]].concat());
+    let begun = Instant::now();
+    while running.text().lines().count() < ROUNDS {
+        assert!(begun.elapsed() < Duration::from_secs(100), "the guest is too slow:\n{}", running.text());
+        thread::sleep(Duration::from_millis(50));
+    }
+    let qemu = child_of(running.pid().as_raw_nonzero().get() as u32).expect("the emulated host has a QEMU");
+    kill_process(Pid::from_raw(qemu as i32).unwrap(), Signal::KILL).unwrap();
+    // What was on its way to here counts: it was said after it was synced.
+    let said = running.wait().text().lines().count();
+    let found = inside(&["start", "--attach", name]).wait();
+    let found: Vec<String> = succeeded(found).lines().map(str::to_owned).collect();
+    inside(&["rm", "-f", name]).wait();
+    (said, found)
+}
+
+/// A `vmrun` on an emulated host that keeps what is written to the state directory in its page cache, as a host does that
+/// has it on a disk. Else all that is written would go on at once, and nothing could be lost.
+fn inside(words: &[&str]) -> Running {
+    let own = setting("VMRUN");
+    vmrun([&["emulate", "--memory", "2g", "--write-back", "--", &own], words].concat()).start()
+}
+
+#[track_caller]
+fn succeeded(outcome: Outcome) -> String {
+    outcome.succeeds().text()
+}
