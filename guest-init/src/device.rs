@@ -9,9 +9,8 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv,
 
 use crate::fault::{Fault, OrFault};
 
-/// How long a device may take. On an emulated processor a probe can take a second; one that needs ten
-/// is not coming.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a device may take. On an emulated processor whose host is busy, a probe can take many seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The kernel's own broadcast group, as against udev's.
 const KERNEL_GROUP: u32 = 1;
@@ -30,7 +29,7 @@ pub fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> Result<T,
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Fault::new([what, " has not appeared in 10 s"].concat()));
+            return Err(Fault::new([what, " has not appeared in 30 s"].concat()));
         }
         // Not everything that is waited for announces itself (a name that a driver learns later):
         // hence the short pause.

@@ -30,10 +30,10 @@ pub fn assemble(host: &EmulatedHost) -> Result<(), Fault> {
 
 /// Mounts the writable shares, and lets everyone use KVM.
 pub fn furnish(host: &EmulatedHost) -> Result<(), Fault> {
-    for Share { tag, path } in &host.shares {
+    for Share { tag, path, write_back } in &host.shares {
+        let options = if *write_back { ROOT_OPTIONS } else { SHARE_OPTIONS };
         make_directories(path.as_bytes()).or_fault("cannot make the directory", path)?;
-        mount_on(tag, path, "9p", MountFlags::empty(), SHARE_OPTIONS)
-            .or_fault("cannot mount the share", path)?;
+        mount_on(tag, path, "9p", MountFlags::empty(), options).or_fault("cannot mount the share", path)?;
     }
     if chmod("/dev/kvm", Mode::from_raw_mode(0o666)).is_err() {
         log::note("there is no /dev/kvm");

@@ -102,6 +102,9 @@ pub struct Share {
     pub tag: String,
     /// Absolute path, the same on both sides.
     pub path: String,
+    /// What is written stays in the machine's page cache until it is synced, as on a disk of its own; the host must
+    /// not write there meanwhile.
+    pub write_back: bool,
 }
 
 /// The process to run, as the image's configuration and the command line gave it. Strings are

@@ -26,6 +26,9 @@ pub struct EmulateArguments {
     /// Kernel it boots; needs 9p and KVM [default: the first stored one that has them]
     #[arg(long, value_name = "NAME")]
     pub kernel: Option<String>,
+    /// Keep what is written to the state directory in memory until it is synced, as a disk would: for tests
+    #[arg(long, hide = true)]
+    pub write_back: bool,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,

@@ -30,6 +30,7 @@ pub fn emulate(home: &Home, arguments: EmulateArguments) -> Result<u8> {
             cpus: if arguments.icount { 1 } else { arguments.cpus },
             icount: arguments.icount,
             kernel: arguments.kernel,
+            write_back: arguments.write_back,
             command: arguments.command,
         },
     )

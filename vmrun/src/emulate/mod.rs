@@ -39,6 +39,8 @@ pub struct EmulateOptions {
     pub icount: bool,
     /// The stored kernel to boot; without one, the first that can.
     pub kernel: Option<String>,
+    /// The state directory is written when it is synced, and the host does not write there meanwhile.
+    pub write_back: bool,
     pub command: Vec<OsString>,
 }
 
@@ -69,7 +71,7 @@ fn boot(
     let mut seed = [0; 32];
     fill_random(&mut seed)?;
     let shared_name = shared.to_str().with_context(|| format!("{} is not UTF-8", shared.display()))?;
-    let share = Share { tag: HOME_TAG.into(), path: shared_name.into() };
+    let share = Share { tag: HOME_TAG.into(), path: shared_name.into(), write_back: options.write_back };
     let config = Config {
         role: Role::EmulatedHost(EmulatedHost { root_tag: ROOT_TAG.into(), shares: vec![share] }),
         seed,

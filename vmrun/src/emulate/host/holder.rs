@@ -50,7 +50,14 @@ pub fn main(home: &Home, memory: u64) -> Result<u8> {
     let Some(_life) = files.lock_life(SHORT)? else { bail!("the emulated host runs already") };
     files.withdraw();
     let words = [env::current_exe()?.into_os_string(), "emulated-agent".into()];
-    let options = EmulateOptions { memory, cpus: 1, icount: false, kernel: None, command: words.into() };
+    let options = EmulateOptions {
+        memory,
+        cpus: 1,
+        icount: false,
+        kernel: None,
+        write_back: false,
+        command: words.into(),
+    };
     let (qemu, mut sockets) = boot(home, &options, agent(&options, &files), true)?;
     let port = sockets.connections.take().context("QEMU has no port for connections")?;
     port.set_nonblocking(true)?;
