@@ -3,6 +3,7 @@
 
 mod crashes;
 mod damage;
+mod docker;
 mod images;
 mod kernels;
 mod listing;

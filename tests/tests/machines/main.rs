@@ -14,6 +14,7 @@ mod memory;
 mod processes;
 mod resources;
 mod rootfs;
+mod round_trip;
 mod sharing;
 mod streams;
 mod terminals;

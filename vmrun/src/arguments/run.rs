@@ -13,6 +13,7 @@ use crate::machine::restart::RestartPolicy;
 use crate::size;
 
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub struct RunArguments {
     /// Run the machine in the background and print its ID
     #[arg(short, long, conflicts_with = "timing")]
@@ -35,6 +36,7 @@ pub struct RunArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub struct CreateArguments {
     #[command(flatten)]
     pub machine: MachineArguments,
@@ -43,6 +45,9 @@ pub struct CreateArguments {
 /// What a machine is to be.
 #[derive(Debug, Args)]
 pub struct MachineArguments {
+    /// Show this help
+    #[arg(long, action = ArgAction::Help)]
+    pub help: Option<bool>,
     /// The machine's name [default: a random one]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
@@ -107,7 +112,7 @@ pub struct MachineArguments {
     #[arg(long, value_name = "COMMAND")]
     pub entrypoint: Option<String>,
     /// The machine's host name [default: its ID]
-    #[arg(long, value_name = "NAME")]
+    #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,
     /// Kernel to run on [default: the default kernel, see `vmrun kernel ls`]
     #[arg(long, value_name = "NAME")]
