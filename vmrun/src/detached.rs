@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -28,8 +29,12 @@ pub fn close_inherited() {
     let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let open: Vec<i32> = names.filter(|fd| *fd > 2).collect();
     for fd in open {
-        // SAFETY: no object of this process owns a descriptor above 2 yet; the one that read the
-        // directory is closed again, and closing it twice finds nothing.
-        unsafe { rustix::io::close(fd) };
+        // SAFETY: no object of this process owns a descriptor above 2 yet, and there is one thread. The one
+        // that read the directory is closed already.
+        unsafe {
+            if rustix::io::fcntl_getfd(BorrowedFd::borrow_raw(fd)).is_ok() {
+                rustix::io::close(fd);
+            }
+        }
     }
 }
