@@ -3,14 +3,18 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use guest_protocol::{Hello, PORT, frame};
 
 use crate::place::Socket;
 
 /// How much is copied at a time, in bytes.
 const PIECE: usize = 64 << 10;
+
+/// How long guest-init may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Connects to guest-init once for each greeting. All are asked for before any answer is awaited.
 pub fn connect(socket: &Socket, hellos: &[Hello]) -> Result<Vec<UnixStream>> {
@@ -22,7 +26,9 @@ pub fn connect(socket: &Socket, hellos: &[Hello]) -> Result<Vec<UnixStream>> {
         connections.push(connection);
     }
     for (connection, hello) in connections.iter_mut().zip(hellos) {
+        connection.set_read_timeout(Some(PATIENCE))?;
         await_acceptance(connection)?;
+        connection.set_read_timeout(None)?;
         frame::write(connection, hello)?;
     }
     Ok(connections)
@@ -33,7 +39,11 @@ fn await_acceptance(connection: &mut UnixStream) -> Result<()> {
     let mut line = Vec::new();
     let mut byte = [0];
     while line.last() != Some(&b'\n') {
-        if line.len() > 32 || connection.read(&mut byte)? == 0 {
+        let count = connection.read(&mut byte).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => anyhow!("the machine has not answered for {PATIENCE:?}"),
+            _ => error.into(),
+        })?;
+        if line.len() > 32 || count == 0 {
             bail!("the machine refused a connection to its guest-init");
         }
         line.push(byte[0]);
