@@ -38,7 +38,7 @@ fn measure(expected: &str, command: &mut Command) -> Result<(f64, f64), Box<dyn 
     let status = child.wait()?;
     let exit = elapsed();
     let output = String::from_utf8_lossy(&output);
-    if output.lines().next() != Some(expected) || !status.success() {
+    if output.lines().next().unwrap_or_default() != expected || !status.success() {
         return Err(format!("ended with {status} after {output:?}").into());
     }
     Ok((first, exit))

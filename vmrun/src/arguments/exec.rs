@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::client::DetachKeys;
+
 #[derive(Debug, Args)]
 pub struct ExecArguments {
     /// Keep standard input open and forward it
@@ -16,6 +18,9 @@ pub struct ExecArguments {
     /// Leave the command to itself once it runs
     #[arg(short, long)]
     pub detach: bool,
+    /// The keys that leave a command with a terminal running
+    #[arg(long, value_name = "KEYS", default_value_t)]
+    pub detach_keys: DetachKeys,
     /// Set an environment variable; without a value, pass the host's
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub env: Vec<OsString>,

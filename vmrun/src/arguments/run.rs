@@ -66,9 +66,9 @@ pub struct MachineArguments {
     /// The signal that asks the process to end [default: the image's, else SIGTERM]
     #[arg(long, value_name = "SIGNAL")]
     pub stop_signal: Option<String>,
-    /// How long the process may take to end until it is killed, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub stop_timeout: u64,
+    /// How long the process may take to end until it is killed, in seconds [default: 10; 60 for an init]
+    #[arg(long, value_name = "SECONDS")]
+    pub stop_timeout: Option<u64>,
     /// Size of the machine's writable disk; it takes no more space than is written
     #[arg(long, value_name = "SIZE", default_value = "10g", value_parser = size::parse)]
     pub disk_size: u64,

@@ -2,6 +2,7 @@
 
 mod attach;
 mod detach_keys;
+mod exec;
 mod launch;
 
 use std::os::unix::net::UnixStream;
@@ -15,6 +16,7 @@ use crate::supervisor::protocol::{Ended, Reply, Request};
 
 pub use attach::{Attachment, Parting, Session};
 pub use detach_keys::DetachKeys;
+pub use exec::exec;
 pub use launch::launch;
 
 /// Asks a machine's supervisor for something, and waits for the answer.

@@ -22,6 +22,10 @@ use crate::machine::{
 };
 use crate::output::warn;
 
+/// How long a process, or a whole system, may take to end, in seconds.
+const STOP_TIMEOUT: u64 = 10;
+const SHUTDOWN_TIMEOUT: u64 = 60;
+
 pub fn create(home: &Home, arguments: &CreateArguments) -> Result<u8> {
     let (machine, _) = make(home, &arguments.machine)?;
     println!("{}", machine.id().as_str());
@@ -65,6 +69,11 @@ fn config(arguments: &MachineArguments, image: &Image, kernel: String) -> Result
     let said = image.config();
     let signal = arguments.stop_signal.as_deref().or(said.stop_signal.as_deref()).unwrap_or("TERM");
     let args = self::arguments(arguments, said)?;
+    let init = match arguments.resources.init {
+        Some(InitChoice::None) => Init::None,
+        Some(InitChoice::Image) => Init::Image,
+        None => init_of(&args),
+    };
     Ok(MachineConfig {
         created: format_time(SystemTime::now()).context("the clock is out of range")?,
         image: arguments.image.clone(),
@@ -78,11 +87,7 @@ fn config(arguments: &MachineArguments, image: &Image, kernel: String) -> Result
         user: arguments.user.as_ref().unwrap_or(&said.user).clone(),
         tty: arguments.tty,
         open_stdin: arguments.interactive,
-        init: match arguments.resources.init {
-            Some(InitChoice::None) => Init::None,
-            Some(InitChoice::Image) => Init::Image,
-            None => init_of(&args),
-        },
+        init,
         args,
         upper: match arguments.tmpfs_root {
             true => UpperConfig::Memory,
@@ -100,7 +105,10 @@ fn config(arguments: &MachineArguments, image: &Image, kernel: String) -> Result
         remove: arguments.rm,
         restart: arguments.restart,
         stop_signal: signal_number(signal)?,
-        stop_timeout: arguments.stop_timeout,
+        stop_timeout: arguments.stop_timeout.unwrap_or(match init {
+            Init::None => STOP_TIMEOUT,
+            Init::Image => SHUTDOWN_TIMEOUT,
+        }),
         labels: labels(arguments, &said.labels)?,
         keep_output: arguments.log_driver == LogDriver::File,
         id,

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use guest_protocol::{ExecRequest, Process};
 
 use crate::arguments::ExecArguments;
+use crate::client;
 use crate::home::Home;
 use crate::machine::{self, Machines, Variables};
 
@@ -18,7 +19,7 @@ pub fn exec(home: &Home, exec: &ExecArguments) -> Result<u8> {
     let socket = machine.running(&exec.machine)?;
     let main = machine.config()?.process(None);
     let request = ExecRequest { process: process(exec, main)?, detached: exec.detach };
-    machine::exec(&socket, &request)
+    client::exec(&socket, &request, &exec.detach_keys)
 }
 
 /// What `exec` says, over what the machine's own process is.

@@ -8,7 +8,6 @@ mod command_line;
 mod config;
 mod directory;
 mod event;
-mod exec;
 pub mod helper_machine;
 mod id;
 mod inquiry;
@@ -29,7 +28,6 @@ mod text;
 mod timing;
 mod variables;
 
-pub use exec::exec;
 mod upper;
 
 pub use collection::{MachineSummary, Machines};

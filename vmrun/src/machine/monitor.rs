@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
 use guest_protocol::frame;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use vmm::{EventFd, Machine, MachineSpec, Observer, Trouble};
 
 use super::event::{Event, now};
@@ -79,6 +79,9 @@ pub fn main() -> Result<u8> {
     io::stdin().take(MAX_SPEC).read_to_end(&mut spec).context("cannot read the specification")?;
     let spec: MachineSpec = frame::decode(&spec).context("the specification is malformed")?;
     let events = Arc::new(Events::new()?);
+    // Each of the guest's streams is a descriptor here.
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
     // Nobody stops a monitor but by ending its process.
     let never = EventFd::new(0)?;
     let outcome = Machine::new(spec).and_then(|machine| {

@@ -132,7 +132,7 @@ fn kernel_arguments(config: &MachineConfig) -> Vec<String> {
     let mut arguments = Vec::new();
     if config.init == Init::Image {
         arguments.push("systemd.mask=serial-getty@ttyS0.service".into());
-        arguments.extend(config.tty.then(|| "systemd.wants=console-getty.service".into()));
+        arguments.push(if config.tty { "systemd.wants=console-getty.service" } else { "TERM=dumb" }.into());
     }
     arguments.extend(config.kernel_args.iter().cloned());
     arguments

@@ -13,7 +13,7 @@ use super::stream::HostStream;
 use crate::virtio::chain::Buffers;
 
 /// Clients served at once; more of them wait in the listener's queue.
-pub const MAX_CONNECTIONS: usize = 256;
+pub const MAX_CONNECTIONS: usize = 440;
 /// Resets waiting for a receive buffer. A guest that earns more of them without taking any loses the rest.
 const MAX_RESETS: usize = 256;
 /// Socket events handled before the other devices get a turn.

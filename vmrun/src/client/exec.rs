@@ -17,9 +17,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SI
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
-use super::streams::connect;
-use super::terminal::{RawMode, window_size};
-use super::{Outcome, fill_random};
+use super::detach_keys::{DetachKeys, Detector};
+use crate::machine::{Outcome, RawMode, connect, fill_random, window_size};
 use crate::output::warn;
 use crate::place::Socket;
 
@@ -35,8 +34,9 @@ const IMPATIENCE: usize = 3;
 /// The exit code when the machine ends, and the command with it.
 const KILLED: u8 = 137;
 
-/// Runs `request` in the machine whose guest-init is reached at `socket`; the result is the exit code.
-pub fn exec(socket: &Socket, request: &ExecRequest) -> Result<u8> {
+/// Runs `request` in the machine whose guest-init is reached at `socket`; the result is the exit code. At a
+/// terminal, `detach_keys` leave the command running.
+pub fn exec(socket: &Socket, request: &ExecRequest, detach_keys: &DetachKeys) -> Result<u8> {
     let streams = streams(request);
     let mut token = [0; 8];
     fill_random(&mut token)?;
@@ -57,6 +57,7 @@ pub fn exec(socket: &Socket, request: &ExecRequest) -> Result<u8> {
         input: None,
         signals: signals()?,
         is_terminal: request.process.terminal.is_some(),
+        detector: request.process.terminal.map(|_| Detector::new(detach_keys)),
         raw_mode: None,
         impatience: 0,
         ending: None,
@@ -92,6 +93,7 @@ struct Exec {
     input: Option<Input>,
     signals: SignalDelivery<UnixStream, SignalOnly>,
     is_terminal: bool,
+    detector: Option<Detector>,
     raw_mode: Option<RawMode>,
     impatience: usize,
     /// What is to be told when all output is written.
@@ -285,7 +287,17 @@ impl Exec {
         let Some(input) = &mut self.input else { return };
         let mut piece = [0; PIECE];
         match rustix::io::read(rustix::stdio::stdin(), &mut piece) {
-            Ok(count) if count > 0 => input.pending.extend_from_slice(&piece[..count]),
+            Ok(count) if count > 0 => match &mut self.detector {
+                Some(detector) => {
+                    let (passed, detached) = detector.take(&piece[..count]);
+                    input.pending.extend_from_slice(&passed);
+                    if detached {
+                        self.outputs.iter_mut().for_each(Output::end);
+                        self.ending = Some(Ending::Detached);
+                    }
+                }
+                None => input.pending.extend_from_slice(&piece[..count]),
+            },
             Err(Errno::INTR | Errno::AGAIN) => return,
             _ => input.is_over = true,
         }
