@@ -2,10 +2,12 @@
 
 mod commits;
 mod ends;
+mod exec;
 mod exits;
 mod files;
 mod hostile;
 mod images;
+mod init;
 mod kernels;
 mod lifecycle;
 mod lives;

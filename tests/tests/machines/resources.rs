@@ -1,4 +1,4 @@
-//! Processors and memory: what the guest is given, and what its monitor takes besides.
+//! What the guest is given and what its process may do; and what its monitor takes besides.
 
 use std::fs;
 
@@ -75,4 +75,139 @@ fn a_monitor_takes_little_memory_besides_its_guests() {
     assert!(guest > 16 * MIB, "the guest's memory was found: {guest} kB\n{smaps}");
     println!("monitor: {own} kB of its own");
     assert!(own <= 5 * MIB, "{own} kB of its own\n{smaps}");
+}
+
+#[test]
+fn limits_are_the_processs() {
+    let seen = machine("busybox")
+        .with([
+            "--ulimit",
+            "nofile=100:200",
+            "--ulimit",
+            "core=0",
+            "--ulimit",
+            "nproc=-1",
+            "--oom-score-adj=500",
+        ])
+        .with(["--pids-limit", "20"])
+        .shell(
+            "echo files $(ulimit -n) $(ulimit -Hn); echo core $(ulimit -c); echo nproc $(ulimit -u);
+             echo score $(cat /proc/self/oom_score_adj); echo pids $(cat /sys/fs/cgroup/pids.max);
+             (for i in $(seq 40); do sleep 5 & done) 2>&1 | tail -n 1",
+        )
+        .run();
+    assert_eq!(seen.value("files"), "100 200");
+    assert_eq!(seen.value("core"), "0");
+    assert_eq!(seen.value("nproc"), "unlimited");
+    assert_eq!(seen.value("score"), "500");
+    assert_eq!(seen.value("pids"), "20");
+    assert!(seen.text().contains("can't fork"), "{}", seen.text());
+}
+
+#[test]
+fn file_systems_and_sysctls_are_as_asked() {
+    let seen = machine("busybox")
+        .with([
+            "--shm-size",
+            "3m",
+            "--tmpfs",
+            "/scratch:size=2m,mode=1770,exec",
+            "--tmpfs",
+            "/data",
+            "--read-only",
+        ])
+        .with(["--sysctl", "kernel.msgmax=7777", "--sysctl", "net.ipv4.ip_forward=1"])
+        .shell(
+            "df -k /dev/shm /scratch | awk '{ print $6, $2 }'; echo mode $(stat -c %a /scratch);
+             grep ' /data ' /proc/mounts; cat /data/read; touch /scratch/x && echo written; touch /x;
+             echo msgmax $(cat /proc/sys/kernel/msgmax); echo forward $(cat /proc/sys/net/ipv4/ip_forward)",
+        )
+        .run()
+        .succeeds();
+    assert_eq!((seen.value("/dev/shm"), seen.value("/scratch")), ("3072".into(), "2048".into()));
+    assert_eq!(seen.value("mode"), "1770");
+    assert_eq!((seen.value("msgmax"), seen.value("forward")), ("7777".into(), "1".into()));
+    let text = seen.text();
+    assert!(text.contains("written") && text.contains("noexec") && !text.contains("lower"), "{text}");
+    assert!(seen.stderr.contains("Read-only file system"), "{}", seen.stderr);
+}
+
+#[test]
+fn capabilities_are_all_or_those_that_are_left() {
+    let bits = |words: &[&str]| {
+        let seen = machine("busybox").with(words).command(["cat", "/proc/self/status"]).run().succeeds();
+        let set = |name: &str| u64::from_str_radix(&seen.value(name), 16).unwrap();
+        (set("CapEff"), set("CapPrm"), set("CapBnd"))
+    };
+    let (all, ..) = bits(&[]);
+    assert!(all.count_ones() >= 38 && all & 1 == 1, "{all:x}");
+    assert_eq!(bits(&["--cap-drop=SYS_ADMIN"]), (all & !(1 << 21), all & !(1 << 21), all & !(1 << 21)));
+    assert_eq!(bits(&["--cap-drop=ALL", "--cap-add=cap_chown"]), (1, 1, 1));
+    assert_eq!(bits(&["--cap-drop=ALL", "--privileged"]), (all, all, all));
+    // What an ordinary user never has is not its to get back.
+    assert_eq!(bits(&["--cap-drop=ALL", "-u", "alice"]), (0, 0, 0));
+    machine("busybox")
+        .with(["--cap-drop=SYS_ADMIN"])
+        .shell("mount -t tmpfs x /tmp")
+        .run()
+        .exits_with(1)
+        .complains(&["permission denied"]);
+}
+
+#[test]
+fn groups_are_added() {
+    let seen = machine("busybox")
+        .with(["-u", "alice", "--group-add", "root", "--group-add", "4711"])
+        .shell("echo groups $(id -G)")
+        .run()
+        .succeeds();
+    let groups = seen.value("groups");
+    assert!(
+        ["0", "4711", "1000", "50"].iter().all(|gid| groups.split(' ').any(|other| other == *gid)),
+        "{groups}"
+    );
+    machine("busybox")
+        .with(["--group-add", "nobody-here"])
+        .command(["true"])
+        .run()
+        .is_refused(&["nobody-here"]);
+}
+
+/// The quota is the host's: half of a processor makes a computation take twice as long.
+#[test]
+fn a_fraction_of_a_processor_is_that() {
+    let running =
+        machine("busybox").with(["--cpus", "0.5"]).shell("echo cpus $(nproc); while :; do :; done").start();
+    let mut running = running;
+    running.says("cpus 1");
+    let cgroups: Vec<_> = fs::read_dir("/sys/fs/cgroup")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("vmrun-"))
+        .collect();
+    let throttled = |path: &std::path::PathBuf| {
+        let quota = fs::read_to_string(path.join("cpu.max")).unwrap();
+        let stat = fs::read_to_string(path.join("cpu.stat")).unwrap();
+        quota.trim() == "50000 100000" && !stat.lines().any(|line| line == "nr_throttled 0")
+    };
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(cgroups.iter().any(throttled), "{cgroups:?}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_a_line() {
+    for (words, complaint) in [
+        (["--ulimit", "files=1"], "no limit 'files'"),
+        (["--ulimit", "nofile=2:1"], "--ulimit nofile=2:1"),
+        (["--cap-drop", "FLY"], "--cap-drop FLY"),
+        (["--sysctl", "nonsense"], "--sysctl nonsense"),
+        (["--sysctl", "no.such=1"], "no.such"),
+        (["--tmpfs", "relative"], "--tmpfs relative"),
+        (["--oom-score-adj", "2000"], "--oom-score-adj 2000"),
+        (["--shm-size", "0"], "--shm-size 0"),
+    ] {
+        let refused = machine("busybox").with(words).command(["true"]).run().is_refused(&[complaint]);
+        assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
+    }
 }

@@ -51,6 +51,7 @@ pub fn find(home: &Home, wanted: &str) -> Result<Option<Value>> {
             "AutoRemove": config.remove,
             "RestartPolicy": config.restart,
             "ReadonlyRootfs": config.read_only,
+            "Resources": config.resources,
         },
         "Config": {
             "Hostname": config.hostname,
