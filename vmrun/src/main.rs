@@ -14,6 +14,7 @@ mod home;
 mod machine;
 mod output;
 mod place;
+mod process_memory;
 mod progress;
 mod size;
 mod supervisor;

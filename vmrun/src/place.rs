@@ -16,6 +16,8 @@ use anyhow::{Context, Result};
 use crate::detached;
 use crate::emulate::host::{Connection, EmulatedHost, Wanted};
 use crate::hardware;
+use crate::machine::monotonic_time;
+use crate::process_memory;
 
 #[derive(Debug, Clone)]
 pub enum Place {
@@ -80,6 +82,24 @@ impl Place {
             }
             Place::Emulated(host) => host.spawn(&Wanted { label: machine, words, memory }, Connection::Life),
         }
+    }
+
+    /// What those processes take of the place's memory, all in all, in bytes.
+    pub fn memory_of(&self, processes: &[u32]) -> Option<u64> {
+        let memory = match self {
+            Place::Here => processes.iter().map(|pid| process_memory::proportional(*pid)).collect(),
+            Place::Emulated(host) => host.look(processes).ok().flatten()?.memory,
+        };
+        memory.into_iter().flatten().reduce(|one, other| one.saturating_add(other))
+    }
+
+    /// How far the place's CLOCK_MONOTONIC is ahead of this host's, in nanoseconds.
+    pub fn clock_ahead(&self) -> i64 {
+        let Place::Emulated(host) = self else { return 0 };
+        let before = monotonic_time();
+        let Ok(Some(sight)) = host.look(&[]) else { return 0 };
+        let between = before.midpoint(monotonic_time());
+        sight.clock.wrapping_sub(between) as i64
     }
 }
 

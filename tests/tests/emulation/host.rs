@@ -1,7 +1,10 @@
 //! The emulated host that stays: one for each state directory, for as long as it is used.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -121,4 +124,43 @@ fn what_does_not_fit_is_refused_in_one_line() {
     // Nothing is in the way of a larger one.
     home.vmrun(&words).env("VMRUN_EMULATED_MEMORY", "4g").run().succeeds();
     assert_eq!(home.status().unwrap()["memory"], 4_u64 << 30);
+}
+
+/// After an upgrade, what runs in the emulated host is what was installed last.
+#[test]
+fn another_vmrun_gets_another_host() {
+    let home = Home::new();
+    home.touch();
+    let old = home.qemu();
+    let installed = tempfile::tempdir().unwrap();
+    let vmrun = Path::new(&setting("VMRUN")).to_owned();
+    for file in ["vmrun", "guest-init"] {
+        fs::copy(vmrun.with_file_name(file), installed.path().join(file)).unwrap();
+    }
+    let mut newer = Command::new(installed.path().join("vmrun"));
+    let newer = newer.args(["emulate", "spawn", "doctor"]).env("VMRUN_HOME", home.path()).output().unwrap();
+    assert!(newer.status.success(), "{}", String::from_utf8_lossy(&newer.stderr));
+    ends(old);
+    assert_ne!(home.qemu(), old);
+}
+
+/// Whatever comes to the socket that it listens on, it goes on.
+#[test]
+fn garbage_on_its_socket_harms_nobody() {
+    let home = Home::new();
+    home.touch();
+    let qemu = home.qemu();
+    let published = fs::read(home.path().join("emulated-host/socket.json")).unwrap();
+    let published: serde_json::Value = serde_json::from_slice(&published).unwrap();
+    let socket = published["socket"].as_str().unwrap();
+    let mut silent = Vec::new();
+    for round in 0..300_usize {
+        let mut stream = UnixStream::connect(socket).unwrap();
+        let garbage: Vec<u8> = (0..round * 7).map(|index| (index * round) as u8).collect();
+        // It may have had enough already.
+        let _ = stream.write_all(&garbage);
+        silent.push(stream);
+    }
+    home.touch();
+    assert_eq!(home.qemu(), qemu);
 }

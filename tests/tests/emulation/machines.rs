@@ -53,7 +53,9 @@ fn every_verb_reaches_a_machine_from_outside() {
     vmrun(&["cp", file.to_str().unwrap(), "one:/of-cp"]);
     vmrun(&["diff", "one"]).says(&["A /of-cp", "A /of-exec"]);
     vmrun(&["top", "one"]).says(&["sleep"]);
-    vmrun(&["stats", "--no-stream", "one"]).says(&["one"]);
+    let stats = vmrun(&["stats", "--no-stream", "--format", "json", "one"]);
+    let stats: serde_json::Value = serde_json::from_slice(&stats.stdout).unwrap();
+    assert!(stats["HostMemory"].as_u64().is_some_and(|bytes| bytes > 10 << 20), "{stats}");
     vmrun(&["pause", "one"]);
     vmrun(&["ps"]).says(&["Paused"]);
     vmrun(&["unpause", "one"]);
@@ -73,7 +75,15 @@ fn every_verb_reaches_a_machine_from_outside() {
     assert_eq!(vmrun(&["wait", "one"]).text(), "137\n");
     vmrun(&["rm", "one"]);
     assert_eq!(vmrun(&["ps", "-aq"]).text(), "");
-    assert_eq!(vmrun(&["run", "--rm", "changed", "cat", "/of-cp", "/of-exec"]).text(), "copiedkept");
+    let begun = Instant::now();
+    let timed = vmrun(&["run", "--rm", "--timing", "changed", "cat", "/of-cp", "/of-exec"]);
+    assert_eq!(timed.text(), "copiedkept");
+    // The moments of the start are of this host's time, wherever they were taken.
+    let milliseconds = begun.elapsed().as_millis() as f64;
+    for line in timed.stderr.lines().filter(|line| line.contains(" ms")) {
+        let said: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        assert!(said <= milliseconds, "{}", timed.stderr);
+    }
 }
 
 /// What ends with the emulated host is told as ended, and its files outlast it.

@@ -87,7 +87,10 @@ pub struct Session {
 
 impl Session {
     /// Attaches to a machine whose supervisor runs, and lets its output flow.
-    pub fn begin(machine: &MachineDirectory, attachment: Attachment) -> Result<Session> {
+    pub fn begin(machine: &MachineDirectory, mut attachment: Attachment) -> Result<Session> {
+        if let Some(timing) = &mut attachment.timing {
+            timing.clock_ahead(machine.place().clock_ahead());
+        }
         let socket = machine.control_socket()?;
         let mut token = [0; 8];
         fill_random(&mut token)?;

@@ -1,6 +1,5 @@
 //! `vmrun stats`: what machines use, of their own and of the host's.
 
-use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::Duration;
@@ -73,9 +72,8 @@ fn moment(machine: MachineSummary, before: &[Moment]) -> Moment {
     let guest: Option<Statistics> = socket.and_then(|socket| inquire(&socket, Hello::Statistics).ok());
     let earlier = before.iter().find(|moment| moment.machine.config.id == machine.config.id);
     let cpu = earlier.and_then(|earlier| share(earlier.guest.as_ref()?, guest.as_ref()?));
-    let pids = [machine.state.supervisor, machine.state.monitor].into_iter().flatten();
-    let memory: Vec<u64> = pids.filter_map(host_memory).collect();
-    let host = (!memory.is_empty()).then(|| memory.iter().sum());
+    let pids: Vec<u32> = [machine.state.supervisor, machine.state.monitor].into_iter().flatten().collect();
+    let host = machine.directory.place().memory_of(&pids);
     Moment { machine, guest, cpu, host }
 }
 
@@ -83,13 +81,6 @@ fn moment(machine: MachineSummary, before: &[Moment]) -> Moment {
 fn share(before: &Statistics, now: &Statistics) -> Option<f64> {
     let time = now.uptime.checked_sub(before.uptime).filter(|time| *time > 0)?;
     Some(now.busy.checked_sub(before.busy)? as f64 / time as f64)
-}
-
-/// A process's memory, each page that it shares counted in part.
-fn host_memory(pid: u32) -> Option<u64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    Some(pss.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.saturating_mul(1024))
 }
 
 const HEADING: [&str; 9] = [

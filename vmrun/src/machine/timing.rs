@@ -9,6 +9,8 @@ const WIDTH: u64 = 40;
 #[derive(Debug)]
 pub struct Timing {
     begun: u64,
+    /// How far the clock of the machine's host is ahead of ours.
+    ahead: i64,
     started: Option<u64>,
     stamps: [Option<u64>; 6],
     first_output: Option<u64>,
@@ -18,21 +20,26 @@ pub struct Timing {
 
 impl Timing {
     pub fn new(begun: u64) -> Timing {
-        Timing { begun, started: None, stamps: [None; 6], first_output: None, rootfs: None }
+        Timing { begun, ahead: 0, started: None, stamps: [None; 6], first_output: None, rootfs: None }
     }
 
     pub fn rootfs(&mut self, rootfs: String) {
         self.rootfs = Some(rootfs);
     }
 
+    /// The moments that follow, but for the first output, are of a clock that is so far ahead.
+    pub fn clock_ahead(&mut self, ahead: i64) {
+        self.ahead = ahead;
+    }
+
     /// The monitor is about to run the guest's first instruction.
     pub fn started(&mut self, at: u64) {
-        self.started = Some(at);
+        self.started = Some(at.wrapping_sub(self.ahead as u64));
     }
 
     /// The guest has come to `stamp`; the first time counts.
     pub fn stamp(&mut self, stamp: Stamp, at: u64) {
-        self.stamps[stamp as usize].get_or_insert(at);
+        self.stamps[stamp as usize].get_or_insert(at.wrapping_sub(self.ahead as u64));
     }
 
     /// The first byte of the process's output arrived; 0 when there was none.

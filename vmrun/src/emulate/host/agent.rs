@@ -13,15 +13,18 @@ use anyhow::{Context, Result};
 use guest_protocol::frame;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use serde::Serialize;
 use signal_hook::consts::SIGTERM;
 
 use super::children::Children;
 use super::memory;
 use super::port::open_port;
-use super::request::{Answer, Asked, Census, Reason, Refusal, Request, Spawn, encoded};
+use super::request::{Answer, Asked, Census, Reason, Refusal, Request, Sight, Spawn, encoded};
 use crate::emulate::mux::{Carrier, ChannelId, Event, Foreign, Mux};
 use crate::emulate::qemu;
 use crate::home;
+use crate::machine::monotonic_time;
+use crate::process_memory;
 
 /// How long supervisors may take to end their machines.
 const GRACE: Duration = Duration::from_secs(20);
@@ -115,10 +118,10 @@ impl Agent {
                 Ok(()) => self.tell_watchers(),
                 Err(refusal) => self.refuse(channel, &refusal),
             },
-            Request::Census => {
-                let answer = [encoded(&Answer::Ok(()))?, encoded(&self.census())?].concat();
-                self.carrier.refuse(channel, &answer);
-                Ok(())
+            Request::Census => self.answer(channel, &self.census()),
+            Request::Look(processes) => {
+                let memory = processes.into_iter().map(process_memory::proportional).collect();
+                self.answer(channel, &Sight { clock: monotonic_time(), memory })
             }
             Request::Watch => {
                 let (ours, theirs) = UnixStream::pair().context("cannot make a connection")?;
@@ -131,6 +134,12 @@ impl Agent {
                 self.refuse(channel, &Refusal::new(Reason::Other, "this is the holder's"))
             }
         }
+    }
+
+    fn answer(&mut self, channel: ChannelId, value: &impl Serialize) -> Result<()> {
+        let answer = [encoded(&Answer::Ok(()))?, encoded(value)?].concat();
+        self.carrier.refuse(channel, &answer);
+        Ok(())
     }
 
     fn refuse(&mut self, channel: ChannelId, refusal: &Refusal) -> Result<()> {

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::files::Files;
 use super::memory;
 use super::request::{
-    Answer, Asked, Census, Connection, FileIdentity, Reason, Refusal, Request, Spawn, Status,
+    Answer, Asked, Census, Connection, FileIdentity, Reason, Refusal, Request, Sight, Spawn, Status,
 };
 use crate::detached;
 use crate::output::warn;
@@ -164,6 +164,11 @@ impl EmulatedHost {
         let status = self.question(Request::Status)?;
         let census = self.question(Request::Census)?;
         Ok(status.zip(census))
+    }
+
+    /// The time there, and what processes take; `None` when it does not run.
+    pub fn look(&self, processes: &[u32]) -> Result<Option<Sight>> {
+        self.question(Request::Look(processes.to_vec()))
     }
 
     fn question<T: DeserializeOwned>(&self, request: Request) -> Result<Option<T>> {

@@ -300,7 +300,7 @@ impl Holder {
                 let message = "another build of vmrun runs in the emulated host";
                 answer(&stream, Err(Refusal::new(Reason::OtherProgram, message)))
             }
-            Request::Connect(_) | Request::Spawn(_) | Request::Census => {
+            Request::Connect(_) | Request::Spawn(_) | Request::Census | Request::Look(_) => {
                 if self.carrier.open(&encoded(&asked)?, stream)?.is_some() {
                     self.channels += 1;
                 }

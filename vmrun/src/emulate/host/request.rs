@@ -28,6 +28,8 @@ pub enum Request {
     Status,
     /// Answered with a [`Census`] frame.
     Census,
+    /// Looks at processes there. Answered with a [`Sight`] frame.
+    Look(Vec<u32>),
     /// Ends the emulated host, when no machine runs in it or `force` is set.
     Stop { force: bool },
     /// Of the holder's: a [`Census`] frame now, and at each change.
@@ -111,6 +113,15 @@ pub struct Census {
     /// In bytes.
     pub memory: u64,
     pub available: u64,
+}
+
+/// What is seen there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
+    /// CLOCK_MONOTONIC, in nanoseconds.
+    pub clock: u64,
+    /// What each of the processes takes (see [`crate::process_memory`]), in bytes.
+    pub memory: Vec<Option<u64>>,
 }
 
 /// What is known outside of it.
