@@ -231,12 +231,7 @@ impl Session {
             Hello::Stream(stream) => self.main.attach(stream, connection, carriage),
             Hello::Exec { token } => self.pending.control_came(token, connection),
             Hello::ExecStream { token, stream } => self.pending.stream_came(token, stream, connection),
-            Hello::Files => {
-                if let Some(layers) = &self.guest.layers {
-                    let served = files::Served { layers, cgroup: self.guest.cgroup.as_ref() };
-                    files::serve(connection, &served, self.main.pid());
-                }
-            }
+            Hello::Files => files::serve(connection, &self.guest, self.main.pid()),
             Hello::Freeze | Hello::Thaw | Hello::Statistics | Hello::Processes => {
                 self.inquiries.ask(hello, connection, &self.guest);
             }

@@ -24,11 +24,10 @@ const MOST_MADE_UP: u64 = 64 << 20;
 pub fn answer<R: Read, W: Write>(
     request: &Request,
     served: &Served<'_>,
-    view: Option<&OwnedFd>,
     from: &mut ItemReader<R>,
     to: &mut ItemWriter<W>,
 ) -> Result<(), StreamError> {
-    match carry_out(request, served, view, from, to) {
+    match carry_out(request, served, from, to) {
         Ok(()) => to.end(Ok(())),
         Err(message) => {
             if to.left() <= MOST_MADE_UP {
@@ -47,12 +46,11 @@ pub fn answer<R: Read, W: Write>(
 fn carry_out<R: Read, W: Write>(
     request: &Request,
     served: &Served<'_>,
-    view: Option<&OwnedFd>,
     from: &mut ItemReader<R>,
     to: &mut ItemWriter<W>,
 ) -> Result<(), String> {
     let layers = served.layers;
-    let enter = || match view {
+    let enter = || match &served.view {
         Some(view) => enter(view).map_err(|error| said("cannot see the machine's files", b"", error)),
         None => Ok(()),
     };
@@ -75,15 +73,10 @@ fn carry_out<R: Read, W: Write>(
         }
         Request::Changes => changes::send(layers, to).map_err(|error| error.to_string()),
         Request::Layer { freeze } => {
-            // Without a cgroup there is none that anything could run in.
-            let _standstill = match served.cgroup.filter(|_| *freeze) {
-                Some(cgroup) => Some(Standstill::begin(cgroup)?),
-                None if *freeze && view.is_some() => {
-                    return Err(String::from(
-                        "the machine's kernel has no cgroups, by which processes are frozen",
-                    ));
-                }
-                None => None,
+            // Without a process there is nobody who could be in the way.
+            let _standstill = match served.view.is_some() && *freeze {
+                true => Some(Standstill::begin(served.guest.frozen_together(), served.connection)?),
+                false => None,
             };
             sync(layers);
             layer::send(layers, to).and_then(|()| Ok(to.flush()?)).map_err(|error| error.to_string())

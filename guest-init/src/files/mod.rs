@@ -12,18 +12,21 @@ mod root;
 mod standstill;
 mod whiteout;
 
+#[cfg(test)]
+mod layers_test;
+
 use std::fs::File;
 use std::rc::Rc;
 use std::time::Duration;
 
 use guest_protocol::files::{ItemReader, ItemWriter, Request};
 use guest_protocol::frame;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use rustix::fd::{AsRawFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::Pid;
 
-use crate::cgroup::Cgroup;
+use crate::guest::Guest;
 use crate::overlay::Layers;
 use crate::{log, signals};
 
@@ -36,23 +39,27 @@ const HOST_PATIENCE: Duration = Duration::from_secs(60);
 /// What there is to serve from.
 pub struct Served<'a> {
     pub layers: &'a Layers,
-    /// Everything of the machine's runs in it.
-    pub cgroup: Option<&'a Cgroup>,
+    pub guest: &'a Guest,
+    pub connection: &'a Rc<OwnedFd>,
+    /// Whether the machine has a process, and so a view of its own.
+    view: Option<OwnedFd>,
 }
 
 /// Serves the connection in a child. `process` is the machine's own, while it runs.
-pub fn serve(connection: &Rc<OwnedFd>, served: &Served<'_>, process: Option<Pid>) {
+pub fn serve(connection: &Rc<OwnedFd>, guest: &Guest, process: Option<Pid>) {
+    let Some(layers) = &guest.layers else { return };
     // Looked up here: a child's own /proc may be another one.
     let view = process.and_then(|pid| {
         let path = ["/proc/", &pid.as_raw_nonzero().to_string(), "/ns/mnt"].concat();
         open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
     });
+    let served = Served { layers, guest, connection, view };
     // SAFETY: guest-init has one thread, so the child's copy of memory is whole and no lock in it is
     // held by a thread that it does not have.
     match unsafe { libc::fork() } {
         -1 => log::note("there is no process to serve files"),
         0 => {
-            attend(connection.as_fd(), served, view.as_ref());
+            attend(&served);
             // SAFETY: ends this child at once, without anything of the parent's being run or flushed.
             unsafe { libc::_exit(0) };
         }
@@ -61,11 +68,10 @@ pub fn serve(connection: &Rc<OwnedFd>, served: &Served<'_>, process: Option<Pid>
 }
 
 /// The child's life. What goes wrong with the connection itself cannot be told to anybody.
-fn attend(connection: BorrowedFd<'_>, served: &Served<'_>, view: Option<&OwnedFd>) {
-    let layers = served.layers;
+fn attend(served: &Served<'_>) {
+    let Served { layers, connection, view, .. } = served;
     let mut kept = vec![connection.as_raw_fd(), layers.upper.as_raw_fd(), layers.lower.as_raw_fd()];
-    kept.extend(view.map(AsRawFd::as_raw_fd));
-    kept.extend(served.cgroup.map(|cgroup| cgroup.as_fd().as_raw_fd()));
+    kept.extend(view.as_ref().map(AsRawFd::as_raw_fd));
     close_others(kept);
     signals::reset();
     // Writing to a host that is gone is to be an error: there may be something to undo.
@@ -74,7 +80,7 @@ fn attend(connection: BorrowedFd<'_>, served: &Served<'_>, view: Option<&OwnedFd
     rustix::process::umask(Mode::empty());
     let blocking =
         fcntl_getfl(connection).and_then(|flags| fcntl_setfl(connection, flags - OFlags::NONBLOCK));
-    let (Ok(()), Ok(connection)) = (blocking, connection.try_clone_to_owned()) else { return };
+    let (Ok(()), Ok(connection)) = (blocking, connection.try_clone()) else { return };
     let connection = File::from(connection);
     let Ok(request) = frame::read::<Request>(&connection) else { return };
     if let Request::Layer { freeze: true } = request {
@@ -82,7 +88,7 @@ fn attend(connection: BorrowedFd<'_>, served: &Served<'_>, view: Option<&OwnedFd
     }
     let mut from = ItemReader::new(&connection);
     let mut to = ItemWriter::new(&connection);
-    let _ = answer::answer(&request, served, view, &mut from, &mut to);
+    let _ = answer::answer(&request, served, &mut from, &mut to);
 }
 
 /// Closes every descriptor from 3 on but these: the child would keep alive what others end by closing.
