@@ -10,6 +10,9 @@ use tests::{Outcome, Running, child_of, setting, vmrun};
 /// Synced lines before the host is killed.
 const ROUNDS: usize = 100;
 
+/// Ample for an emulated host on a busy computer.
+const PATIENCE: Duration = Duration::from_secs(400);
+
 /// Appends numbers to a file, each synced before it is said. On a disk where the file is, shows it.
 const WRITER: &str = "if [ -e /root/log ]; then cat /root/log; exit; fi
     i=0; while :; do i=$((i + 1)); echo $i >>/root/log; sync /root/log; echo $i; done";
@@ -38,7 +41,7 @@ fn crash(name: &str, words: &[&str]) -> (usize, Vec<String>) {
     let running = inside(&[&["run", "--name", name], words, &["busybox", "sh", "-c", WRITER]].concat());
     let begun = Instant::now();
     while running.text().lines().count() < ROUNDS {
-        assert!(begun.elapsed() < Duration::from_secs(100), "the guest is too slow:\n{}", running.text());
+        assert!(begun.elapsed() < PATIENCE, "the guest is too slow:\n{}", running.text());
         thread::sleep(Duration::from_millis(50));
     }
     let qemu = child_of(running.pid().as_raw_nonzero().get() as u32).expect("the emulated host has a QEMU");
@@ -55,7 +58,9 @@ fn crash(name: &str, words: &[&str]) -> (usize, Vec<String>) {
 /// has it on a disk. Else all that is written would go on at once, and nothing could be lost.
 fn inside(words: &[&str]) -> Running {
     let own = setting("VMRUN");
-    vmrun([&["emulate", "--memory", "2g", "--write-back", "--", &own], words].concat()).start()
+    vmrun([&["emulate", "--memory", "2g", "--write-back", "--", &own], words].concat())
+        .patience(PATIENCE)
+        .start()
 }
 
 #[track_caller]

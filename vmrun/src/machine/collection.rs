@@ -78,7 +78,7 @@ impl Machines {
             }
             None => name::free(|name| self.check_free(name).is_ok())?,
         };
-        drafted.write_name(&name)?;
+        drafted.write_name(&name, !config.remove)?;
         fs::rename(draft, machine.path())
             .with_context(|| format!("cannot make {}", machine.path().display()))?;
         Ok(machine)
@@ -89,7 +89,7 @@ impl Machines {
         name::check(wanted)?;
         let _names = self.lock_names()?;
         self.check_free(wanted)?;
-        machine.write_name(wanted)
+        machine.write_name(wanted, true)
     }
 
     /// Removes a machine whose lock the caller has.

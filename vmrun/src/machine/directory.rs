@@ -102,8 +102,8 @@ impl MachineDirectory {
         Ok(name::check(name.trim_end()).with_context(|| format!("{} is damaged", path.display()))?.to_owned())
     }
 
-    pub fn write_name(&self, name: &str) -> Result<()> {
-        write_whole(&self.path.join("name"), name.as_bytes(), false)
+    pub fn write_name(&self, name: &str, lasting: bool) -> Result<()> {
+        write_whole(&self.path.join("name"), name.as_bytes(), lasting)
     }
 
     /// What has become of the machine, in truth: a state that says it runs is checked.
@@ -120,12 +120,12 @@ impl MachineDirectory {
         }
     }
 
-    /// What its file says.
+    /// What its file says. One that cannot be read was being written when the host crashed.
     pub fn written_state(&self) -> Result<State> {
         let path = self.path.join("state.json");
         match fs::exists(&path) {
             Ok(false) => Ok(State::default()),
-            _ => read_json(&path),
+            _ => Ok(read_json(&path).unwrap_or_else(|_| State::default().found_dead())),
         }
     }
 

@@ -44,7 +44,9 @@ pub fn check_size(size: u64) -> Result<u64> {
 pub fn make(machines: &Path, path: &Path, config: &MachineConfig) -> Result<()> {
     let UpperConfig::Disk { size } = config.upper else { return Ok(()) };
     let template = template(machines, size, !config.remove)?;
-    write(&template, path, size).with_context(|| format!("cannot make the machine's disk {}", path.display()))
+    let lasting = !config.remove;
+    write(&template, path, size, lasting)
+        .with_context(|| format!("cannot make the machine's disk {}", path.display()))
 }
 
 fn template(machines: &Path, size: u64, journal: bool) -> Result<PathBuf> {
@@ -107,8 +109,8 @@ fn gather(disk: &File, size: u64, to: impl Write) -> io::Result<()> {
     to.flush()
 }
 
-/// Writes the template's pieces into a new file of `size` bytes.
-fn write(template: &Path, path: &Path, size: u64) -> Result<()> {
+/// Writes the template's pieces into a new file of `size` bytes, which is there after a crash of the host if `lasting`.
+fn write(template: &Path, path: &Path, size: u64, lasting: bool) -> Result<()> {
     let mut from = BufReader::with_capacity(256 << 10, File::open(template)?);
     let disk = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     disk.set_len(size)?;
@@ -116,6 +118,7 @@ fn write(template: &Path, path: &Path, size: u64) -> Result<()> {
     let mut header = [0; 16];
     loop {
         match from.read(&mut header[..1])? {
+            0 if lasting => return Ok(disk.sync_all()?),
             0 => return Ok(()),
             _ => from.read_exact(&mut header[1..])?,
         }
@@ -141,7 +144,7 @@ mod tests {
         for (journal, name) in [(true, "a"), (false, "b")] {
             let template = template(directory.path(), 10 << 30, journal).unwrap();
             let disk = directory.path().join(name);
-            write(&template, &disk, 10 << 30).unwrap();
+            write(&template, &disk, 10 << 30, journal).unwrap();
             let checked = Command::new("e2fsck").args(["-fn"]).arg(&disk).output().unwrap();
             assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
             assert!(fs::metadata(&disk).unwrap().blocks() * 512 < 2 << 20);
@@ -154,7 +157,7 @@ mod tests {
         let template = directory.path().join("template");
         fs::write(&template, [&u64::MAX.to_le_bytes()[..], &4096_u64.to_le_bytes(), &[1; 4096]].concat())
             .unwrap();
-        assert!(write(&template, &directory.path().join("disk"), 1 << 20).is_err());
+        assert!(write(&template, &directory.path().join("disk"), 1 << 20, false).is_err());
     }
 
     #[test]
