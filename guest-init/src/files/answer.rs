@@ -7,15 +7,14 @@ use file_tree::{Error, Links, Policy, TreeReader, TreeWriter};
 use guest_protocol::files::stream::StreamError;
 use guest_protocol::files::{Found, Item, ItemReader, ItemWriter, Request};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, open, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, open, readlinkat, statat};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::standstill::Standstill;
 use super::whiteout::is_for_others;
-use super::{Served, changes, layer, root};
+use super::{Served, changes, layer, root, sync};
 use crate::errno::in_words;
-use crate::overlay::Layers;
 
 /// Where a file cannot be read to its end, so much of it is made up, so that the host hears why.
 const MOST_MADE_UP: u64 = 64 << 20;
@@ -78,18 +77,10 @@ fn carry_out<R: Read, W: Write>(
                 true => Some(Standstill::begin(served.guest.frozen_together(), served.connection)?),
                 false => None,
             };
-            sync(layers);
+            sync::write_back(layers);
             layer::send(layers, to).and_then(|()| Ok(to.flush()?)).map_err(|error| error.to_string())
         }
         Request::Root => root::send(layers, to).map_err(|error| error.to_string()),
-    }
-}
-
-/// What a commit has read lasts as long as the commit does.
-fn sync(layers: &Layers) {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    if let Ok(upper) = openat(&layers.upper, c".", flags, Mode::empty()) {
-        let _ = rustix::fs::syncfs(&upper);
     }
 }
 

@@ -10,6 +10,7 @@ mod layer;
 mod placeholders;
 mod root;
 mod standstill;
+mod sync;
 mod whiteout;
 
 #[cfg(test)]

@@ -112,6 +112,24 @@ fn processes_stand_still_while_they_are_committed() {
 }
 
 #[test]
+fn a_commit_that_is_killed_leaves_a_machine_that_runs_and_no_image() {
+    let script = "mkdir /d; cd /d; for i in 1 2 3 4 5 6 7 8; do cat /bin/busybox; done >m; n=0;
+        while :; do n=$((n + 1)); echo $n >a; done";
+    let machine = Detached::shell(&[], "busybox", script);
+    machine.exec("while ! test -e /d/a; do sleep 0.1; done").succeeds();
+    let commit = vmrun(["commit", "-q", &machine.id, "committed:not"]).start();
+    // Wherever it is by then: the processes are not held up for longer than it lives.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    commit.signal(rustix::process::Signal::KILL);
+    assert_eq!(commit.wait().code(), 137);
+    let advances =
+        "a=$(cat /d/a); for i in $(seq 100); do sleep 0.1; [ $a = $(cat /d/a) ] || exit 0; done; exit 1";
+    machine.exec(advances).succeeds();
+    vmrun(["inspect", "committed:not"]).run().is_refused(&["committed:not"]);
+    vmrun(["fsck"]).run().succeeds();
+}
+
+#[test]
 fn mistakes_are_told_before_anything_stands_still() {
     let machine = Detached::run(&[], "busybox", &["sleep", "1000"]);
     vmrun(["commit", "-c", "RUN make", &machine.id, "committed:not"]).run().is_refused(&["‘RUN’"]);
