@@ -159,3 +159,75 @@ fn pieces_stay_whole_under_back_pressure() {
     assert!(decoder.is_ended());
     assert!(wire[..length] == data);
 }
+
+#[test]
+fn a_writer_outlives_its_host() {
+    let (source, writer) = pipe();
+    let (sink, reader) = socket();
+    let mut lane = Lane::new(Stream::Stdout, Way::ToHost, open(source), open(sink)).outliving_host();
+    drop(reader);
+    for _ in 0..100 {
+        assert_eq!(write(&writer, &[7; 50_000]), Ok(50_000), "it is kept from writing");
+        lane.turn(true);
+    }
+    assert!(!lane.is_over());
+    drop(writer);
+    lane.turn(false);
+    assert!(lane.is_over());
+}
+
+#[test]
+fn a_host_that_says_it_reads_no_more_is_a_closed_pipe() {
+    let (source, writer) = pipe();
+    let (sink, _reader) = socket();
+    let mut lane = Lane::new(Stream::Stdout, Way::ToHost, open(source), open(sink)).outliving_host();
+    lane.refuse();
+    assert!(lane.is_over());
+    assert_eq!(write(&writer, b"more"), Err(Errno::PIPE));
+}
+
+#[test]
+fn a_stream_ends_with_its_process_and_others_write_on() {
+    let (source, writer) = pipe();
+    let (sink, reader) = socket();
+    let mut lane = Lane::new(Stream::Stdout, Way::ToHost, open(source), open(sink)).outliving_host();
+    write(&writer, b"the process's").unwrap();
+    lane.end_with_present();
+    write(&writer, b"another's").unwrap();
+    lane.turn(false);
+    let mut got = Vec::new();
+    assert!(read_all(&reader, &mut got), "the stream has an end");
+    assert_eq!(got, b"the process's");
+    assert!(lane.is_over());
+    let mut rest = lane.take_rest().unwrap();
+    assert!(lane.take_rest().is_none());
+    rest.turn(false);
+    assert!(!rest.is_over());
+    assert_eq!(write(&writer, b"and more"), Ok(8));
+    drop(writer);
+    rest.turn(false);
+    assert!(rest.is_over());
+}
+
+#[test]
+fn what_a_process_wrote_last_waits_for_a_slow_host() {
+    let (source, writer) = pipe();
+    let (sink, reader) = socket();
+    let mut lane = Lane::new(Stream::Stdout, Way::ToHost, open(source), open(sink)).outliving_host();
+    let (mut sent, mut turns) = (0, 0);
+    // Until nothing goes any more: socket, lane and pipe are full.
+    while turns < 100 {
+        match write(&writer, &[1; 4096]) {
+            Ok(count) => sent += count,
+            Err(_) => turns += 1,
+        }
+        lane.turn(false);
+    }
+    lane.end_with_present();
+    let (mut got, mut ended) = (Vec::new(), false);
+    while !ended {
+        ended = read_all(&reader, &mut got);
+        lane.turn(false);
+    }
+    assert_eq!(got.len(), sent);
+}
