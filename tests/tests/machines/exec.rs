@@ -57,6 +57,20 @@ fn it_is_in_the_machine_as_its_process_is() {
     machine.exec("test -e /data/by-exec").succeeds();
 }
 
+/// A program that divides its cgroup leaves no room for others beside it: they go where it has gone.
+#[test]
+fn a_machine_may_divide_its_cgroup() {
+    let script = "cd /sys/fs/cgroup && mkdir inner && echo $$ >inner/cgroup.procs && echo +pids >cgroup.subtree_control &&
+        touch /tmp/divided; exec sleep 100000";
+    let machine = Detached::shell(&["--pids-limit", "100"], "busybox", script);
+    machine
+        .exec("until test -e /tmp/divided; do sleep 0.1; done; echo in $(cat /proc/self/cgroup)")
+        .succeeds();
+    assert_eq!(machine.exec("echo in $(cat /proc/self/cgroup)").value("in"), "0::/inner");
+    machine.vmrun(&["pause"], &[]).run().succeeds();
+    machine.vmrun(&["unpause"], &[]).run().succeeds();
+}
+
 #[test]
 fn a_terminal_is_one() {
     let machine = machine();
@@ -127,7 +141,8 @@ fn a_hundred_at_once() {
     let machine = machine();
     let start = |number: usize| {
         let script = format!("cat; echo {number}; exit {}", number % 50);
-        machine.vmrun(&["exec", "-i"], &["sh", "-c", &script]).start_with_stdin()
+        let exec = machine.vmrun(&["exec", "-i"], &["sh", "-c", &script]);
+        exec.patience(Duration::from_secs(600)).start_with_stdin()
     };
     let mut running: Vec<_> = (0..100).map(start).collect();
     for client in &mut running {
@@ -137,7 +152,8 @@ fn a_hundred_at_once() {
         assert_eq!(client.wait().exits_with(number as i32 % 50).text(), format!("{number}\n"));
     }
     let left = machine.exec("echo processes $(ls -d /proc/[0-9]* | wc -l)").number("processes");
-    assert!(left <= 4, "{left} processes are left");
+    // The machine's own, and the pipeline that counts.
+    assert!(left <= 6, "{left} processes are left");
 }
 
 #[test]

@@ -156,6 +156,10 @@ fn capabilities_are_all_or_those_that_are_left() {
     assert_eq!(bits(&["--cap-drop=SYS_ADMIN"]), (all & !(1 << 21), all & !(1 << 21), all & !(1 << 21)));
     assert_eq!(bits(&["--cap-drop=ALL", "--cap-add=cap_chown"]), (1, 1, 1));
     assert_eq!(bits(&["--cap-drop=ALL", "--privileged"]), (all, all, all));
+    let running = Detached::shell(&["--cap-drop=ALL", "--cap-add=CHOWN"], "busybox", "exec sleep 100000");
+    assert_eq!(running.exec("cat /proc/self/status").value("CapEff"), "0000000000000001");
+    let privileged = running.vmrun(&["exec", "--privileged"], &["cat", "/proc/self/status"]).run().succeeds();
+    assert_eq!(u64::from_str_radix(&privileged.value("CapEff"), 16), Ok(all));
     // What an ordinary user never has is not its to get back.
     assert_eq!(bits(&["--cap-drop=ALL", "-u", "alice"]), (0, 0, 0));
     machine("busybox")
