@@ -86,6 +86,22 @@ fn every_verb_reaches_a_machine_from_outside() {
     }
 }
 
+/// One line, and nothing is left of what was not started.
+#[test]
+fn a_machine_that_does_not_fit_is_refused() {
+    if !is_needed() {
+        // Here the kernel gives what it has.
+        return;
+    }
+    let home = Home::with_busybox();
+    let run = home.vmrun(&["run", "--rm", "-m", "3g", "busybox", "true"]).run().exits_with(125);
+    let said: Vec<_> = run.stderr.lines().filter(|line| !line.contains("starting")).collect();
+    assert_eq!(said.len(), 1, "{}", run.stderr);
+    assert!(said[0].contains("does not fit"), "{}", run.stderr);
+    assert_eq!(home.vmrun(&["ps", "-aq"]).run().succeeds().text(), "");
+    home.vmrun(&["run", "--rm", "busybox", "true"]).run().succeeds();
+}
+
 /// What ends with the emulated host is told as ended, and its files outlast it.
 #[test]
 fn machines_outlive_their_host() {

@@ -1,6 +1,5 @@
 //! `vmrun doctor`: is this host ready, and if not, what is to be done?
 
-use std::env;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -79,10 +78,7 @@ fn kvm(emulated: bool) -> Finding {
 }
 
 fn emulation(emulated: bool) -> Finding {
-    let found = env::var_os("PATH").and_then(|path| {
-        env::split_paths(&path).map(|entry| entry.join(qemu::PROGRAM)).find(|file| file.is_file())
-    });
-    match found {
+    match qemu::find() {
         Some(file) => Good(format!("{}", file.display())),
         None if emulated => {
             Fail(format!("{} is missing: `apt-get install {}`", qemu::PROGRAM, qemu::PACKAGE))

@@ -8,7 +8,7 @@ use super::create::{check_kvm, make};
 use crate::arguments::RunArguments;
 use crate::client::{Attachment, Parting, Session, launch};
 use crate::home::Home;
-use crate::machine::{Timing, monotonic_time};
+use crate::machine::{MachineDirectory, Machines, Timing, monotonic_time};
 
 pub fn run(home: &Home, run: &RunArguments) -> Result<u8> {
     let begun = monotonic_time();
@@ -19,7 +19,12 @@ pub fn run(home: &Home, run: &RunArguments) -> Result<u8> {
     }
     check_kvm()?;
     let (machine, config) = make(home, arguments)?;
-    launch(home, &machine)?;
+    if let Err(error) = launch(home, &machine) {
+        if config.remove {
+            discard(home, &machine);
+        }
+        return Err(error);
+    }
     let verbose =
         || format!("vmrun: machine {} of {} on kernel {}", config.id.as_str(), config.image, config.kernel);
     let attachment = Attachment {
@@ -41,5 +46,15 @@ pub fn run(home: &Home, run: &RunArguments) -> Result<u8> {
             }
             Ok(0)
         }
+    }
+}
+
+/// Removes a machine that has never had a supervisor, which would do that.
+fn discard(home: &Home, machine: &MachineDirectory) {
+    if machine.path().exists()
+        && let Ok(lock) = machine.lock()
+    {
+        // What is left of it is listed.
+        let _ = Machines::open(home).remove(machine, lock);
     }
 }

@@ -53,6 +53,14 @@ pub fn run(home: &Home, options: &EmulateOptions) -> Result<u8> {
     Session::new(qemu, sockets)?.until_the_end()
 }
 
+/// Whether an emulated machine can be started at all; if not, says what is missing.
+fn check(home: &Home) -> Result<()> {
+    if qemu::find().is_none() {
+        bail!("{} is missing: install the package {}", qemu::PROGRAM, qemu::PACKAGE);
+    }
+    bootfs::choose_kernel(&home.kernels()?, None).map(drop)
+}
+
 /// The state directory as the emulated machine sees it.
 fn shared_directory(home: &Home) -> Result<PathBuf> {
     home.root().canonicalize().with_context(|| format!("cannot resolve {}", home.root().display()))

@@ -1,12 +1,13 @@
 //! The QEMU process that emulates the machine.
 
+use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use anyhow::{Context, Result, anyhow};
@@ -59,6 +60,12 @@ pub struct Sockets {
 pub enum Streams {
     Terminal(UnixStream),
     Three { stdin: UnixStream, stdout: UnixStream, stderr: UnixStream },
+}
+
+/// The program, where this process would find it.
+pub fn find() -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|entry| entry.join(PROGRAM)).find(|file| file.is_file())
 }
 
 /// A running QEMU; killed when dropped.

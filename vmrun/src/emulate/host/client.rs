@@ -21,6 +21,8 @@ use super::request::{
     Answer, Asked, Census, Connection, FileIdentity, Reason, Refusal, Request, Sight, Spawn, Status,
 };
 use crate::detached;
+use crate::emulate;
+use crate::home::Home;
 use crate::output::warn;
 
 /// How long one vmrun may wait for another one's start of the host, or its end.
@@ -96,14 +98,14 @@ impl EmulatedHost {
             match refusal.reason {
                 // Unless machines run in it, nobody minds another host.
                 Reason::OtherProgram | Reason::Memory => {
+                    if refusal.reason == Reason::Memory && self.cannot_grow(wanted.memory)? {
+                        bail!("{}: VMRUN_EMULATED_MEMORY sets how much it has", refusal.message);
+                    }
                     if self.stop(false).is_err() {
                         bail!(
                             "{}: stop machines (`vmrun emulate status` lists them), or all of it with `vmrun emulate stop --force`",
                             refusal.message
                         );
-                    }
-                    if refusal.reason == Reason::Memory && self.cannot_grow(wanted.memory)? {
-                        bail!("{}: VMRUN_EMULATED_MEMORY sets how much it has", refusal.message);
                     }
                 }
                 _ => bail!(refusal.message),
@@ -133,6 +135,7 @@ impl EmulatedHost {
             }
             thread::sleep(Duration::from_millis(20));
         }
+        emulate::check(&Home::locate(Some(&self.files.home))?)?;
         warn(
             "vmrun: no hardware virtualization here: starting an emulated host, which is slow (see `vmrun doctor`)",
         );
