@@ -1,8 +1,8 @@
 //! Where vmrun keeps its things.
 
 use std::env;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -52,7 +52,26 @@ impl Home {
 /// Makes a directory, and its parents, that only its owner can look into.
 pub fn private_directory(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("cannot make {}", path.display()))
+    made.with_context(|| format!("cannot make {}", path.display()))?;
+    let runtime = runtime_directory();
+    if path.starts_with(&runtime) {
+        check_owner(&runtime)?;
+    }
+    Ok(())
+}
+
+/// Where everybody may make directories, somebody may have made this one, to have our sockets.
+fn check_owner(directory: &Path) -> Result<()> {
+    let metadata =
+        fs::symlink_metadata(directory).with_context(|| format!("cannot look at {}", directory.display()))?;
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if !metadata.is_dir() || !ours || metadata.mode() & 0o022 != 0 {
+        bail!(
+            "{} is not this user's alone: remove it, or name another place with XDG_RUNTIME_DIR",
+            directory.display()
+        );
+    }
+    Ok(())
 }
 
 fn default_root() -> Result<PathBuf> {
@@ -90,4 +109,22 @@ pub fn beside_executable(name: &str) -> Result<PathBuf> {
         bail!("{} is missing: it belongs beside {}; run `make build`", path.display(), own.display());
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_others_may_write_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(check_owner(directory.path()).is_ok());
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(check_owner(directory.path()).is_err());
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        assert!(check_owner(&link).is_err());
+    }
 }

@@ -1,6 +1,7 @@
 //! State directories of which each has an emulated host of its own.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,13 @@ impl Home {
         let status: serde_json::Value = serde_json::from_slice(&outcome.stdout).unwrap();
         assert_eq!(outcome.code(), if status["running"] == true { 0 } else { 1 });
         (status["running"] == true).then_some(status)
+    }
+
+    /// What commands connect to.
+    pub fn socket(&self) -> PathBuf {
+        let published = fs::read(self.path().join("emulated-host/socket.json")).unwrap();
+        let published: serde_json::Value = serde_json::from_slice(&published).unwrap();
+        published["socket"].as_str().unwrap().into()
     }
 
     pub fn qemu(&self) -> Pid {

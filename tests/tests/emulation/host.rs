@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tests::setting;
@@ -86,9 +86,15 @@ fn it_ends_when_nobody_uses_it_and_when_its_directory_is_gone() {
     assert!(home.status().is_none());
 
     home.touch();
-    let qemu = home.qemu();
+    let (qemu, socket) = (home.qemu(), home.socket());
+    assert!(socket.exists());
     fs::remove_dir_all(home.path()).unwrap();
     ends(qemu);
+    // The one that held it takes its socket along.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while socket.exists() {
+        assert!(Instant::now() < deadline, "{} is left", socket.display());
+    }
     fs::create_dir(home.path()).unwrap();
 }
 
@@ -150,12 +156,10 @@ fn garbage_on_its_socket_harms_nobody() {
     let home = Home::new();
     home.touch();
     let qemu = home.qemu();
-    let published = fs::read(home.path().join("emulated-host/socket.json")).unwrap();
-    let published: serde_json::Value = serde_json::from_slice(&published).unwrap();
-    let socket = published["socket"].as_str().unwrap();
+    let socket = home.socket();
     let mut silent = Vec::new();
     for round in 0..300_usize {
-        let mut stream = UnixStream::connect(socket).unwrap();
+        let mut stream = UnixStream::connect(&socket).unwrap();
         let garbage: Vec<u8> = (0..round * 7).map(|index| (index * round) as u8).collect();
         // It may have had enough already.
         let _ = stream.write_all(&garbage);

@@ -2,7 +2,6 @@
 //! that finds the same one.
 
 use std::fs::{self, File};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -44,11 +43,7 @@ impl Files {
     }
 
     pub fn make_directory(&self) -> Result<()> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.directory)
-            .with_context(|| format!("cannot make {}", self.directory.display()))
+        home::private_directory(&self.directory)
     }
 
     /// What the host, its kernel and QEMU have complained of.
@@ -98,8 +93,7 @@ impl Files {
         crate::machine::fill_random(&mut name)?;
         let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
         let directory = home::runtime_directory().join("emulated");
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-        made.with_context(|| format!("cannot make {}", directory.display()))?;
+        home::private_directory(&directory)?;
         Ok(directory.join(name + ".sock"))
     }
 
@@ -112,9 +106,15 @@ impl Files {
     }
 
     /// Removes the socket, and the word of it.
-    pub fn withdraw(&self) {
+    pub fn withdraw(&self, socket: &Path) {
+        // What is not there need not be removed; the state directory itself may be gone.
+        let _ = fs::remove_file(socket);
+        self.clear();
+    }
+
+    /// Removes what a host that was killed has left.
+    pub fn clear(&self) {
         if let Some(socket) = self.socket() {
-            // What is not there need not be removed.
             let _ = fs::remove_file(socket);
             let _ = fs::remove_file(self.directory.join("socket.json"));
         }

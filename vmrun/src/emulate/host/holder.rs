@@ -5,6 +5,7 @@ use std::env;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -48,7 +49,7 @@ pub fn main(home: &Home, memory: u64) -> Result<u8> {
     super::allow_many_files();
     let files = Files::new(home.root());
     let Some(_life) = files.lock_life(SHORT)? else { bail!("the emulated host runs already") };
-    files.withdraw();
+    files.clear();
     let words = [env::current_exe()?.into_os_string(), "emulated-agent".into()];
     let options = EmulateOptions {
         memory,
@@ -61,6 +62,7 @@ pub fn main(home: &Home, memory: u64) -> Result<u8> {
     let (qemu, mut sockets) = boot(home, &options, agent(&options, &files), true)?;
     let port = sockets.connections.take().context("QEMU has no port for connections")?;
     port.set_nonblocking(true)?;
+    let socket = files.new_socket()?;
     let status = Status { since: now(), qemu: qemu.pid(), memory };
     let holder = Holder {
         home: FileIdentity::of(&files.home)?,
@@ -68,6 +70,7 @@ pub fn main(home: &Home, memory: u64) -> Result<u8> {
         carrier: Carrier::new(port.into(), Mux::opening())?,
         status,
         files: files.clone(),
+        socket: socket.clone(),
         linger: linger(),
         listener: None,
         census: None,
@@ -87,7 +90,7 @@ pub fn main(home: &Home, memory: u64) -> Result<u8> {
         }
     });
     let outcome = Session::new(qemu, sockets)?.until_the_end();
-    files.withdraw();
+    files.withdraw(&socket);
     outcome
 }
 
@@ -113,6 +116,7 @@ struct Holder {
     carrier: Carrier,
     status: Status,
     files: Files,
+    socket: PathBuf,
     linger: Duration,
     /// Once the emulated host has started, until it ends.
     listener: Option<UnixListener>,
@@ -184,7 +188,7 @@ impl Holder {
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             let what = if self.census.is_some() { "end" } else { "start" };
             warn(&format!("vmrun: the emulated host did not {what}, and was stopped"));
-            self.files.withdraw();
+            self.files.withdraw(&self.socket);
             // QEMU ends with this process.
             std::process::exit(1);
         }
@@ -202,7 +206,7 @@ impl Holder {
     fn leave(&mut self) -> Result<()> {
         if let Some(listener) = self.listener.take() {
             self.carrier.unwatch(&listener);
-            self.files.withdraw();
+            self.files.withdraw(&self.socket);
         }
         self.deadline = Some(Instant::now() + LEAVE);
         self.ask(Request::Leave).map(drop)
@@ -235,13 +239,12 @@ impl Holder {
     }
 
     fn listen(&mut self) -> Result<()> {
-        let socket = self.files.new_socket()?;
-        let listener =
-            UnixListener::bind(&socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
+        let listener = UnixListener::bind(&self.socket)
+            .with_context(|| format!("cannot listen on {}", self.socket.display()))?;
         listener.set_nonblocking(true)?;
         self.carrier.watch(&listener, LISTENER)?;
         self.listener = Some(listener);
-        self.files.publish(&socket)
+        self.files.publish(&self.socket)
     }
 
     fn accept(&mut self) {
