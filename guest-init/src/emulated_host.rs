@@ -1,6 +1,8 @@
 //! The root of an emulated machine: this host's files over 9p, copy-on-write, with some directories
 //! that are the host's own.
 
+use std::time::{Duration, Instant};
+
 use guest_protocol::{EmulatedHost, Share};
 use rustix::fs::{Mode, OFlags, chmod, open};
 use rustix::io::read;
@@ -18,6 +20,23 @@ const ROOT_OPTIONS: &str = "trans=virtio,version=9p2000.L,cache=loose,msize=1048
 
 /// What the host writes is seen, and files can be mapped.
 const SHARE_OPTIONS: &str = "trans=virtio,version=9p2000.L,cache=mmap,msize=1048576";
+
+const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+
+/// How long the kernel may take to know its clock, and how often it is asked.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(5);
+const CLOCK_STEP: Duration = Duration::from_millis(20);
+
+/// Waits until the kernel has measured the processor's clock, a second or two after its start. KVM takes the clock as
+/// it is when it is loaded: when that changes under a machine that starts, the machine's time may stand still and then
+/// jump, and what waits there waits for minutes.
+pub fn settle_clock() {
+    let deadline = Instant::now() + CLOCK_PATIENCE;
+    let early = || std::fs::read(CLOCK).is_ok_and(|name| name.trim_ascii() == b"tsc-early");
+    while early() && Instant::now() < deadline {
+        std::thread::sleep(CLOCK_STEP);
+    }
+}
 
 /// Puts the merged root on [`overlay::MERGED`].
 pub fn assemble(host: &EmulatedHost) -> Result<(), Fault> {

@@ -45,6 +45,10 @@ fn live() -> Result<(), Fault> {
     first_mounts()?;
     let config = read_config()?;
     entropy::credit(&config.seed)?;
+    if let Role::EmulatedHost(_) = config.role {
+        mount_sysfs();
+        emulated_host::settle_clock();
+    }
     modules::load_all(MODULES_DIR)?;
     stamps.write(Stamp::ModulesLoaded);
 
