@@ -1,4 +1,4 @@
-# Makes the tables of docs/benchmarks.md from what bench-start and bench-images print.
+# Makes the tables of docs/benchmarks.md from what bench-start, bench-io and bench-images print.
 
 $1 == "command-line" { sub(/^command-line /, ""); command_line = $0; next }
 $1 == "layer" { layer = $2; next }
@@ -40,6 +40,11 @@ function ratio(name, other, _key, _i, _least, _most) {
 }
 function disk(name, what, synced) { printf "| %s | %s | %s |\n", what, ratio(name, "digest"), synced }
 
+function io(name, what, unit) {
+    printf "| %s | %.0f %s | %.0f %s | %s |\n", what, median("vmrun-" name), unit, median("microvm-" name), unit, \
+        ratio("vmrun-" name, "microvm-" name)
+}
+
 END {
     print "Start, in milliseconds of a clock that counts instructions (one is 500,000 of them); medians:\n"
     print "| | to the first byte | to exit | first byte, of microvm's | each run, to the first byte |"
@@ -47,6 +52,14 @@ END {
     start("vmrun", "`vmrun run --rm -m 256m --cpus 1 busybox echo hello`")
     start("microvm", "QEMU microvm: the same kernel and command line, one program in an initramfs")
     printf "\nThe kernel's command line: `%s`.\n", command_line
+    print "\nStreams and the writable layer, by the same clock; more is better; medians:\n"
+    print "| | vmrun | QEMU microvm | of microvm's | least and most |"
+    print "|---|---|---|---|---|"
+    io("streams", "from standard input through the guest's `cat` to standard output", "MiB/s")
+    io("random", "writes of 4 KiB in random places, an fsync at the end", "MiB/s")
+    io("direct", "the same past the page cache, one at a time", "a second")
+    io("fsync", "writes of 4 KiB in random places, each with an fdatasync", "a second")
+    io("append", "lines appended, each with an fsync", "a second")
     printf "\nOne gzip layer of %.0f MB, Debian's minbase, to a finished disk; medians of %d rounds:\n\n", \
         layer / 1e6, count["digest"]
     print "| | time, of `zcat \\| sha256sum`'s | least and most | what is on the disk at the end |"

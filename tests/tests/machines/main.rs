@@ -6,6 +6,7 @@ mod exec;
 mod exits;
 mod files;
 mod hostile;
+mod idle;
 mod images;
 mod init;
 mod kernels;

@@ -20,7 +20,7 @@ fn resident(process: u32) -> u64 {
 fn memory_that_a_guest_has_freed_goes_back_to_the_host() {
     for kernel in [KERNEL, NEWER_KERNEL] {
         let mut running = machine("busybox")
-            .with(["-m", "512m", "--kernel", kernel])
+            .with(["-m", "512m", "--tmpfs-root", "--kernel", kernel])
             .shell(
                 "dd if=/dev/zero of=/tmp/file bs=1M count=200 2>/dev/null; echo used; sleep 3;\
                  rm /tmp/file; echo freed; sleep 1000",
