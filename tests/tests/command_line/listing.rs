@@ -96,24 +96,21 @@ fn an_image_is_inspected_whole_or_by_field() {
 }
 
 #[test]
-fn a_machine_is_inspected_by_its_record() {
+fn a_machine_whose_record_is_damaged_can_be_removed() {
     let home = home();
     let directory = home.path().join("machines/0123456789ab");
     std::fs::create_dir_all(&directory).unwrap();
-    let record = r#"{"id":"0123456789ab","image":"box","kernel":"debian","memory":7,"rootfs_device":"pmem"}"#;
-    std::fs::write(directory.join("machine.json"), record).unwrap();
-    let machine = &json(home.path(), &["inspect", "0123"])[0];
-    assert_eq!((&machine["RootfsDevice"], &machine["Memory"]), (&"pmem".into(), &7.into()));
-    vmrun(["inspect", "--type", "image", "0123"])
-        .home(home.path())
-        .run()
-        .exits_with(125)
-        .complains(&["0123"]);
-    vmrun(["inspect", "--type", "machine", "box"])
-        .home(home.path())
-        .run()
-        .exits_with(125)
-        .complains(&["box"]);
+    std::fs::write(directory.join("machine.json"), "{\"id\":").unwrap();
+    std::fs::write(directory.join("name"), "torn").unwrap();
+    let at_home = |words: &[&str]| vmrun(words.to_vec()).home(home.path()).run();
+    for word in ["0123", "torn"] {
+        at_home(&["inspect", word]).is_refused(&["machine.json", "damaged"]);
+        at_home(&["inspect", "--type", "image", word]).is_refused(&[word]);
+    }
+    at_home(&["inspect", "--type", "machine", "box"]).is_refused(&["box"]);
+    assert_eq!(at_home(&["ps", "-aq"]).succeeds().text(), "");
+    at_home(&["rm", "torn"]).succeeds();
+    assert!(!directory.exists());
 }
 
 #[test]

@@ -42,8 +42,11 @@ pub fn rm(home: &Home, arguments: &RmArguments) -> Result<u8> {
         }
         // One that was run with --rm is gone by now.
         if machine.path().exists() {
-            let (config, lock) = (machine.config()?, machine.lock()?);
-            events::record(home, "destroy", &machine, &config, None);
+            let lock = machine.lock()?;
+            // A record that is damaged can still go.
+            if let Ok(config) = machine.config() {
+                events::record(home, "destroy", &machine, &config, None);
+            }
             machines.remove(&machine, lock)?;
         }
         println!("{name}");
