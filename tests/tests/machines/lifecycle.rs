@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -167,6 +168,14 @@ fn a_machine_is_made_first_and_started_later() {
     assert_eq!(fs::read_to_string(&cidfile).unwrap(), machine.id);
     assert_eq!(machine.inspect(".State.Status"), "created");
     vmrun(["create", "--cidfile", cidfile.to_str().unwrap(), "busybox"]).run().is_refused(&["--cidfile"]);
+    let unit = directory.path().join("vmrun-made.service");
+    fs::write(&unit, machine.vmrun(&["generate", "systemd"], &[]).run().succeeds().text()).unwrap();
+    let checked = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output().unwrap();
+    assert!(
+        checked.status.success() && checked.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
     let seen = machine.vmrun(&["start", "-ai"], &[]).stdin("hello\n").run().exits_with(4);
     assert_eq!(seen.text(), "hello\nmade\n");
     machine.vmrun(&["attach"], &[]).run().is_refused(&["exited"]);
