@@ -1,7 +1,9 @@
 //! `vmrun events`: what happens to machines, as it happens.
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -58,7 +60,19 @@ pub fn events(home: &Home, arguments: &EventsArguments) -> Result<u8> {
         if until.is_some_and(|until| SystemTime::now() >= until) {
             return Ok(0);
         }
+        // Another log has taken its place.
+        if reader.as_ref().is_some_and(|read| !is_same(read.get_ref(), &path)) {
+            reader = None;
+        }
         thread::sleep(STEP);
+    }
+}
+
+fn is_same(file: &File, path: &Path) -> bool {
+    let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(file), Ok(path)) => identity(file) == identity(path),
+        _ => true,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `vmrun wait`: the exit codes of machines, when they have ended.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::each;
 use crate::arguments::MachinesArguments;
@@ -18,6 +18,9 @@ pub fn wait(home: &Home, arguments: &MachinesArguments) -> Result<u8> {
 
 fn code(machine: &MachineDirectory) -> Result<u8> {
     let state = machine.state()?;
+    if !machine.path().exists() {
+        bail!("the machine has just been removed");
+    }
     if !state.status.is_attended() {
         return Ok(state.exit_code.unwrap_or(0));
     }

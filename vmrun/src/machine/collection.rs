@@ -98,7 +98,11 @@ impl Machines {
         let cannot = || format!("cannot remove {}", machine.path().display());
         fs::rename(machine.path(), &gone).with_context(cannot)?;
         drop(lock);
-        fs::remove_dir_all(&gone).with_context(cannot)
+        match fs::remove_dir_all(&gone) {
+            // Somebody has swept it away.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done.with_context(cannot),
+        }
     }
 
     /// Every machine whose files can be read, the newest first. Those that cannot are left out, for one may just

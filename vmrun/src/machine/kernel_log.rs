@@ -6,23 +6,28 @@ use std::io::Write;
 /// How much of the end is kept in memory, in bytes.
 const TAIL: usize = 64 << 10;
 
+/// The longest log that is kept, in bytes: a guest can say anything.
+const MAX_LOG: u64 = 16 << 20;
+
 /// Collects the bytes of a guest's serial port.
 #[derive(Debug, Default)]
 pub struct KernelLog {
     file: Option<File>,
     tail: Vec<u8>,
+    written: u64,
 }
 
 impl KernelLog {
     /// Writes to `file`, if there is one.
     pub fn new(file: Option<File>) -> KernelLog {
-        KernelLog { file, tail: Vec::new() }
+        KernelLog { file, ..KernelLog::default() }
     }
 
     pub fn write(&mut self, bytes: &[u8]) {
         // A full disk loses the log, not the machine.
+        self.written += bytes.len() as u64;
         if let Some(file) = &mut self.file
-            && file.write_all(bytes).is_err()
+            && (self.written > MAX_LOG || file.write_all(bytes).is_err())
         {
             self.file = None;
         }

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, IoSlice, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -44,7 +45,9 @@ pub struct LogRecord {
 impl LogWriter {
     pub fn open(path: PathBuf) -> LogWriter {
         let file = File::options().create(true).append(true).open(&path).ok();
-        let length = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
+        // What a crash of the host left behind the last whole record would make all later ones unreadable.
+        let length = whole_records(&path).unwrap_or(0);
+        let file = file.filter(|file| file.set_len(length).is_ok());
         LogWriter { path, file, length }
     }
 
@@ -74,8 +77,26 @@ impl LogWriter {
     }
 }
 
+/// How many bytes of a log are whole records.
+fn whole_records(path: &Path) -> io::Result<u64> {
+    let mut file = BufReader::new(File::open(path)?);
+    let end = file.get_ref().metadata()?.len();
+    let (mut whole, mut header) = (0, [0; HEADER]);
+    while file.read_exact(&mut header).is_ok() {
+        let length = u32::from_le_bytes(std::array::from_fn(|at| header[9 + at]));
+        let next = whole + HEADER as u64 + u64::from(length);
+        if !(1..=2).contains(&header[0]) || length as usize > MAX_PIECE || next > end {
+            break;
+        }
+        file.seek_relative(length.into())?;
+        whole = next;
+    }
+    Ok(whole)
+}
+
 /// Reads a log from its beginning, with the part that was turned over before it.
 pub struct LogReader {
+    path: PathBuf,
     files: Vec<BufReader<File>>,
     /// What was read of a record that is not whole yet.
     partial: Vec<u8>,
@@ -92,7 +113,7 @@ impl LogReader {
                 Err(error) => return Err(error),
             }
         }
-        Ok(LogReader { files, partial: Vec::new() })
+        Ok(LogReader { path: path.to_owned(), files, partial: Vec::new() })
     }
 
     /// The next record; `None` at the end, where more may come later.
@@ -128,12 +149,27 @@ impl LogReader {
             let missing = (wanted - self.partial.len()) as u64;
             let Some(file) = self.files.last_mut() else { return Ok(false) };
             if file.take(missing).read_to_end(&mut self.partial)? == 0 {
-                if self.files.len() == 1 {
+                if self.files.len() > 1 {
+                    self.files.pop();
+                } else if !self.follow_turn()? {
                     return Ok(false);
                 }
-                self.files.pop();
             }
         }
+        Ok(true)
+    }
+}
+
+impl LogReader {
+    /// Goes on to the log that has taken the place of the one that was read, if one has. The writer has left the old one
+    /// before: what could not be read of it yet is all there is.
+    fn follow_turn(&mut self) -> io::Result<bool> {
+        let (Some(read), Ok(next)) = (self.files.last(), File::open(&self.path)) else { return Ok(false) };
+        let (read, new) = (read.get_ref().metadata()?, next.metadata()?);
+        if (read.dev(), read.ino()) == (new.dev(), new.ino()) || !self.partial.is_empty() {
+            return Ok(false);
+        }
+        self.files.insert(0, BufReader::new(next));
         Ok(true)
     }
 }
@@ -163,6 +199,36 @@ mod tests {
         assert_eq!(reader.next().unwrap(), None);
         LogWriter::open(path).write(LogStream::Stdout, b"later");
         assert_eq!(reader.next().unwrap().unwrap().bytes, b"later");
+    }
+
+    #[test]
+    fn a_follower_goes_on_where_the_log_is_turned_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("output.log");
+        let mut writer = LogWriter::open(path.clone());
+        writer.write(LogStream::Stdout, b"first");
+        let mut reader = LogReader::open(&path).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap().bytes, b"first");
+        assert_eq!(reader.next().unwrap(), None);
+        writer.write(LogStream::Stdout, b"last of the old");
+        writer.turn_over();
+        writer.write(LogStream::Stdout, b"second");
+        assert_eq!(reader.next().unwrap().unwrap().bytes, b"last of the old");
+        assert_eq!(reader.next().unwrap().unwrap().bytes, b"second");
+        assert_eq!(reader.next().unwrap(), None);
+    }
+
+    #[test]
+    fn half_a_record_is_dropped_before_more_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("output.log");
+        LogWriter::open(path.clone()).write(LogStream::Stdout, b"whole");
+        let torn = [&fs::read(&path).unwrap()[..], &[1; 9]].concat();
+        fs::write(&path, torn).unwrap();
+        LogWriter::open(path.clone()).write(LogStream::Stdout, b"next");
+        let mut reader = LogReader::open(&path).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap().bytes, b"whole");
+        assert_eq!(reader.next().unwrap().unwrap().bytes, b"next");
     }
 
     #[test]

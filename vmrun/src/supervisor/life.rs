@@ -1,12 +1,12 @@
 //! One life of a machine: from its monitor's start to its end.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use guest_protocol::{GuestMessage, Hello, HostMessage, Stamp, Stream, frame};
 use rootfs_builder::store::Image;
 use vmm::{End, Trouble};
@@ -37,6 +37,9 @@ const FREEZE_PATIENCE: Duration = Duration::from_secs(15);
 /// The longest kernel log that is kept, in bytes.
 const MAX_LOG: u64 = 4 << 20;
 
+/// How long a guest may take nothing of what it is told.
+const DEAFNESS: Duration = Duration::from_secs(1);
+
 const KILL: u8 = 9;
 const STACK: usize = 128 << 10;
 
@@ -63,6 +66,9 @@ pub struct Life {
     /// The control stream, from when guest-init listens.
     control: Option<UnixStream>,
     streams_connected: bool,
+    /// The guest has not taken what it was told.
+    deaf: bool,
+    monitor_gone: bool,
     /// The guest's last word, while output is still on its way.
     last_word: Option<GuestMessage>,
     /// When the next, harder way to end the machine is due.
@@ -110,6 +116,8 @@ impl Life {
             log: KernelLog::new(file),
             control: None,
             streams_connected: false,
+            deaf: false,
+            monitor_gone: false,
             last_word: None,
             harder: None,
             killed_by: None,
@@ -124,9 +132,9 @@ impl Life {
             Err(error) => Outcome::failed(super::chain(&error)),
         };
         supervisor.input.end();
-        supervisor.outputs.abandon();
         drop(self.monitor);
-        collect_troubles(supervisor, &mut self.troubles);
+        collect_rest(supervisor, &mut self.troubles, self.monitor_gone);
+        supervisor.outputs.abandon();
         for trouble in &self.troubles {
             supervisor.tell_all(&ToClient::Notice(in_words(trouble)));
         }
@@ -144,6 +152,10 @@ impl Life {
             if self.last_word.is_some() && supervisor.outputs.is_over() {
                 return Ok(self.farewell(supervisor));
             }
+            // Also when there is always something to do.
+            if let Some(outcome) = self.be_harder(supervisor) {
+                return Ok(outcome);
+            }
             let happening = match self.next_deadline(supervisor) {
                 None => supervisor.happenings.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(at) => supervisor.happenings.recv_timeout(at.saturating_duration_since(Instant::now())),
@@ -154,11 +166,8 @@ impl Life {
                         return Ok(outcome);
                     }
                 }
-                Err(_) => {
-                    if let Some(outcome) = self.be_harder() {
-                        return Ok(outcome);
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => bail!("nothing more can happen to the machine"),
             }
         }
     }
@@ -172,6 +181,7 @@ impl Life {
         match happening {
             Happening::Monitor(event) => return self.event(event, supervisor),
             Happening::MonitorGone => {
+                self.monitor_gone = true;
                 return Ok(Some(match self.last_word.take() {
                     Some(message) => Outcome::of(message, "the machine"),
                     None => Outcome {
@@ -195,7 +205,11 @@ impl Life {
             }
             Happening::Guest(_) => {}
             Happening::OutputOver { generation } => supervisor.outputs.one_is_over(generation),
-            Happening::Request(request, asker) => return Ok(self.asked(request, asker, supervisor)),
+            Happening::Request(request, asker) => {
+                if let Some(outcome) = self.asked(request, asker, supervisor) {
+                    return Ok(Some(outcome));
+                }
+            }
             happening => supervisor.client_happening(happening, Some(self)),
         }
         Ok(self.killed_by.filter(|_| self.control.is_none()).map(Outcome::of_code))
@@ -239,6 +253,8 @@ impl Life {
     fn connect_control(&mut self, supervisor: &mut Supervisor) -> Result<()> {
         let mut connections = connect(&supervisor.vsock_socket(), &[Hello::Control])?;
         let control = connections.pop().context("the machine's control stream is missing")?;
+        // A guest that does not listen holds nobody up.
+        control.set_write_timeout(Some(DEAFNESS))?;
         let (reader, happen) = (control.try_clone()?, supervisor.happen.clone());
         thread::Builder::new().stack_size(STACK).spawn(move || {
             while let Ok(message) = frame::read::<GuestMessage>(&reader) {
@@ -285,12 +301,10 @@ impl Life {
     /// Has the machine end, and writes what its kernel has logged until then to the record.
     fn save_kernel_log(&mut self, supervisor: &Supervisor) {
         let log = connect(&supervisor.vsock_socket(), &[Hello::Stream(Stream::KernelLog)]);
-        if let Some(control) = &self.control {
-            let _ = frame::write(control, &HostMessage::Close);
-        }
+        self.send(&HostMessage::Close);
         let Some(stream) = log.ok().and_then(|mut connections| connections.pop()) else { return };
-        let _ = stream.set_read_timeout(Some(LOG_PATIENCE));
-        for line in BufReader::new(stream.take(MAX_LOG)).split(b'\n').map_while(Result::ok) {
+        let timed = Timed { stream, until: Instant::now() + LOG_PATIENCE };
+        for line in BufReader::new(timed.take(MAX_LOG)).split(b'\n').map_while(Result::ok) {
             self.log.write_record(&String::from_utf8_lossy(&line));
         }
     }
@@ -305,7 +319,7 @@ impl Life {
                 ) => return,
                 Ok(Happening::Monitor(Event::Trouble(trouble))) => self.troubles.push(trouble),
                 Ok(Happening::Request(Request::Stop { .. } | Request::Wait, asker)) => {
-                    supervisor.waiting.push(asker)
+                    supervisor.will_answer(asker)
                 }
                 Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine is about to end".into())),
                 Ok(Happening::Monitor(_)) => {}
@@ -320,7 +334,7 @@ impl Life {
     }
 
     /// The guest ended before its command did.
-    fn ended_early(&mut self, end: End, supervisor: &Supervisor) -> Outcome {
+    fn ended_early(&mut self, end: End, supervisor: &mut Supervisor) -> Outcome {
         if end == End::Panic {
             for line in self.log.last_lines(PANIC_LINES) {
                 supervisor.tell_all(&ToClient::Notice(format!("kernel: {line}")));
@@ -347,7 +361,7 @@ impl Life {
             }
             Request::Stop { signal, seconds } => {
                 supervisor.state.stopped_by_user = true;
-                supervisor.waiting.push(asker);
+                supervisor.will_answer(asker);
                 if self.control.is_none() {
                     return Some(Outcome::of_code(128 + KILL));
                 }
@@ -358,7 +372,7 @@ impl Life {
             }
             Request::Pause => asker.answer(&self.freeze(supervisor)),
             Request::Unpause => asker.answer(&self.thaw(supervisor)),
-            Request::Wait => supervisor.waiting.push(asker),
+            Request::Wait => supervisor.will_answer(asker),
             Request::Attach { .. } | Request::Stream { .. } => {}
         }
         None
@@ -375,6 +389,9 @@ impl Life {
     }
 
     fn signal(&mut self, signal: u8, supervisor: &mut Supervisor) -> Result<(), String> {
+        if signal == KILL {
+            supervisor.state.stopped_by_user = true;
+        }
         if self.control.is_none() {
             // There is no process yet that could have a say in it.
             if ENDING.contains(&signal) {
@@ -386,7 +403,6 @@ impl Life {
             return Err("the machine is paused: unpause it first".into());
         }
         if signal == KILL {
-            supervisor.state.stopped_by_user = true;
             self.thaw_if_paused(supervisor);
             self.harder = Some((Instant::now() + KILL_PATIENCE, Harder::KillMachine));
         }
@@ -394,7 +410,7 @@ impl Life {
         Ok(())
     }
 
-    fn be_harder(&mut self) -> Option<Outcome> {
+    fn be_harder(&mut self, supervisor: &mut Supervisor) -> Option<Outcome> {
         match self.harder {
             Some((at, _)) if at > Instant::now() => None,
             Some((_, Harder::KillProcess)) => {
@@ -402,6 +418,8 @@ impl Life {
                 self.harder = Some((Instant::now() + KILL_PATIENCE, Harder::KillMachine));
                 None
             }
+            // Its process has ended, and somebody is slow to take the output.
+            Some((_, Harder::KillMachine)) if self.last_word.is_some() => Some(self.farewell(supervisor)),
             Some((_, Harder::KillMachine)) => Some(Outcome::of_code(128 + KILL)),
             None => None,
         }
@@ -437,22 +455,41 @@ impl Life {
         let ask = || -> Result<Result<(), String>> {
             let mut connections = connect(&supervisor.vsock_socket(), &[hello])?;
             let connection = connections.pop().context("no connection")?;
-            connection.set_read_timeout(Some(FREEZE_PATIENCE))?;
-            Ok(frame::read(&connection)?)
+            Ok(frame::read(Timed { stream: connection, until: Instant::now() + FREEZE_PATIENCE })?)
         };
         ask().map_err(|error| format!("the machine does not answer: {error}"))?
     }
 
-    fn send(&self, message: &HostMessage) {
-        // A machine that is gone needs no telling; that it is gone is noticed by reading.
-        if let Some(control) = &self.control {
-            let _ = frame::write(control, message);
+    fn send(&mut self, message: &HostMessage) {
+        // A machine that is gone needs no telling; that it is gone is noticed by reading. After half a frame nothing
+        // more would be understood.
+        if let Some(control) = &self.control
+            && !self.deaf
+        {
+            self.deaf = frame::write(control, message).is_err();
         }
     }
 }
 
 /// Signals that end what has no process yet: SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM.
 const ENDING: [u8; 5] = [1, 2, 3, KILL, 15];
+
+/// A stream that is read until then, however slowly it comes.
+struct Timed {
+    stream: UnixStream,
+    until: Instant,
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buffer)
+    }
+}
 
 fn in_words(trouble: &Trouble) -> String {
     match trouble {
@@ -462,16 +499,25 @@ fn in_words(trouble: &Trouble) -> String {
     }
 }
 
-/// The monitor has ended: what it has said last is on its way.
-fn collect_troubles(supervisor: &mut Supervisor, troubles: &mut Vec<Trouble>) {
-    while let Ok(happening) = supervisor.happenings.recv_timeout(LAST_WORDS) {
-        match happening {
-            Happening::Monitor(Event::Trouble(trouble)) => troubles.push(trouble),
-            Happening::MonitorGone => return,
-            Happening::Monitor(_) | Happening::Guest(_) | Happening::OutputOver { .. } => {}
-            Happening::Request(Request::Stop { .. } | Request::Wait, asker) => supervisor.waiting.push(asker),
-            Happening::Request(_, asker) => asker.answer(&Err("the machine has just ended".into())),
-            happening => supervisor.client_happening(happening, None),
+/// The monitor has ended: what it has said last is on its way, and so is the process's last output.
+fn collect_rest(supervisor: &mut Supervisor, troubles: &mut Vec<Trouble>, mut monitor_gone: bool) {
+    let until = Instant::now() + LAST_WORDS;
+    while !monitor_gone || !supervisor.outputs.is_over() {
+        let left = until.saturating_duration_since(Instant::now());
+        match supervisor.happenings.recv_timeout(left) {
+            Ok(Happening::Monitor(Event::Trouble(trouble))) => troubles.push(trouble),
+            Ok(Happening::MonitorGone) => monitor_gone = true,
+            Ok(Happening::OutputOver { generation }) => supervisor.outputs.one_is_over(generation),
+            Ok(Happening::Monitor(_) | Happening::Guest(_)) => {}
+            Ok(Happening::Request(Request::Stop { .. } | Request::Wait, asker)) => {
+                supervisor.will_answer(asker)
+            }
+            Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine has just ended".into())),
+            Ok(happening) => supervisor.client_happening(happening, None),
+            Err(_) => return,
+        }
+        if left.is_zero() {
+            return;
         }
     }
 }

@@ -76,7 +76,9 @@ pub const READY: &str = "ready\n";
 /// How long the process's output waits for the one who started the machine.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Messages for the one who started the machine.
+const KILL: u8 = 9;
+
+/// Messages for those who attach later.
 const MAX_PROGRESS: usize = 256;
 
 pub struct Supervisor {
@@ -94,7 +96,7 @@ pub struct Supervisor {
     /// The first client has all its streams.
     begun: bool,
     begin_until: Instant,
-    /// What the one who started the machine is told when it attaches.
+    /// What those are told who attach: how far the machine has come.
     progress: Vec<ToClient>,
     /// The process has been started once: what cannot be started is not tried again.
     has_run: bool,
@@ -196,6 +198,7 @@ impl Supervisor {
             }
             self.state.restarts += 1;
             self.outputs.reopen();
+            self.progress.clear();
             self.input.reopen();
         }
     }
@@ -213,12 +216,12 @@ impl Supervisor {
             match self.happenings.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Err(RecvTimeoutError::Timeout) => return Ok(true),
                 Err(RecvTimeoutError::Disconnected) => bail!("nothing more can happen to the machine"),
-                Ok(Happening::Request(Request::Stop { .. }, asker)) => {
+                Ok(Happening::Request(Request::Stop { .. } | Request::Signal(KILL), asker)) => {
                     self.state.stopped_by_user = true;
-                    self.waiting.push(asker);
+                    self.will_answer(asker);
                     return Ok(false);
                 }
-                Ok(Happening::Request(Request::Wait, asker)) => self.waiting.push(asker),
+                Ok(Happening::Request(Request::Wait, asker)) => self.will_answer(asker),
                 Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine is restarting".into())),
                 Ok(happening) => self.client_happening(happening, None),
             }
@@ -236,21 +239,27 @@ impl Supervisor {
         self.state.finished_at = format_time(SystemTime::now());
         self.record("die", Some(outcome.code));
         let mut lock = Some(lock);
-        if !self.config.remove {
-            self.machine.write_state(&self.state)?;
-        } else if let Some(lock) = lock.take() {
-            self.record("destroy", None);
-            Machines::open(&self.home).remove(&self.machine, lock)?;
-        }
+        let written = match lock.take_if(|_| self.config.remove) {
+            None => self.machine.write_state(&self.state),
+            Some(lock) => {
+                self.record("destroy", None);
+                Machines::open(&self.home).remove(&self.machine, lock)
+            }
+        };
         self.await_client();
         self.tell_end(outcome);
-        Ok(lock)
+        written.map(|()| lock)
     }
 
     /// The one who started the machine is told how it ended, even if it did so at once.
     fn await_client(&mut self) {
-        while !self.may_begin() {
-            match self.happenings.recv_timeout(self.begin_until.saturating_duration_since(Instant::now())) {
+        loop {
+            // Those who have come meanwhile are told, too.
+            let left = if self.may_begin() { Duration::ZERO } else { self.begin_until - Instant::now() };
+            match self.happenings.recv_timeout(left) {
+                Ok(Happening::Request(Request::Wait | Request::Stop { .. }, asker)) => {
+                    self.will_answer(asker)
+                }
                 Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine has just ended".into())),
                 Ok(happening) => self.client_happening(happening, None),
                 Err(_) => return,
@@ -274,13 +283,19 @@ impl Supervisor {
     /// Tells how far the machine has come: also to the one who started it, and may not be here yet.
     fn tell_progress(&mut self, message: ToClient) {
         self.tell_all(&message);
-        if !self.begun && self.progress.len() < MAX_PROGRESS {
+        // The kernel's messages are for the one who started it; where it is, for all who come.
+        let limit = match message {
+            ToClient::Console(_) if self.begun => 0,
+            ToClient::Console(_) => MAX_PROGRESS,
+            _ => 2 * MAX_PROGRESS,
+        };
+        if self.progress.len() < limit {
             self.progress.push(message);
         }
     }
 
-    fn tell_all(&self, message: &ToClient) {
-        self.clients.iter().for_each(|client| client.tell(message));
+    fn tell_all(&mut self, message: &ToClient) {
+        self.clients.retain(|client| client.tell(message));
     }
 
     /// What concerns the clients alone, whatever the machine does. `life` is the machine, if it runs.
@@ -290,13 +305,15 @@ impl Supervisor {
                 for (stream, connection) in streams {
                     self.attach(stream, connection);
                 }
-                self.progress.drain(..).for_each(|message| client.tell(&message));
-                self.clients.push(client);
+                if self.progress.iter().all(|message| client.tell(message)) {
+                    self.clients.push(client);
+                }
             }
             Happening::Left(token) => self.clients.retain(|client| client.token != token),
             Happening::Said(message) => {
                 if message == FromClient::Begin {
                     self.begun = true;
+                    self.progress.retain(|message| !matches!(message, ToClient::Console(_)));
                 }
                 if let Some(life) = life {
                     life.obey(message, self);
@@ -316,6 +333,12 @@ impl Supervisor {
         if stream != Stream::Stdin {
             self.outputs.attach(stream, connection);
         }
+    }
+
+    /// Answers `asker` when the machine has ended.
+    fn will_answer(&mut self, asker: Asker) {
+        self.waiting.retain(|asker| !asker.has_left());
+        self.waiting.push(asker);
     }
 
     fn record(&self, action: &str, exit_code: Option<u8>) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
@@ -10,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use guest_protocol::{Stream, frame};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::life::Happening;
 use super::protocol::{FromClient, Reply, Request, ToClient};
@@ -21,7 +23,9 @@ const MAX_CONNECTIONS: usize = 1024;
 const GREETING: Duration = Duration::from_secs(10);
 
 /// How long a client may take nothing of what it is told, before it is left alone.
-const DEAFNESS: Duration = Duration::from_secs(30);
+const DEAFNESS: Duration = Duration::from_secs(5);
+
+const PAUSE: Duration = Duration::from_millis(100);
 
 const STACK: usize = 128 << 10;
 
@@ -68,9 +72,13 @@ impl Rendezvous {
 }
 
 impl Client {
-    /// One that has left hears nothing; its leaving is told by its reader.
-    pub fn tell(&self, message: &ToClient) {
-        let _ = frame::write(&self.connection, message);
+    /// Whether it has taken it. One that does not is left alone: after half a frame nothing more is understood.
+    pub fn tell(&self, message: &ToClient) -> bool {
+        let told = frame::write(&self.connection, message).is_ok();
+        if !told {
+            let _ = self.connection.shutdown(Shutdown::Both);
+        }
+        told
     }
 }
 
@@ -79,6 +87,13 @@ impl Client {
 pub struct Asker(UnixStream);
 
 impl Asker {
+    /// Whether it waits no longer.
+    pub fn has_left(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+
     pub fn answer(self, reply: &Reply) {
         let _ = frame::write(&self.0, reply);
     }
@@ -90,7 +105,11 @@ pub fn serve(listener: UnixListener, happen: Sender<Happening>) -> io::Result<()
     let rendezvous = Arc::new(Rendezvous::default());
     thread::Builder::new().stack_size(STACK).spawn(move || {
         for connection in listener.incoming() {
-            let Ok(connection) = connection else { continue };
+            let Ok(connection) = connection else {
+                // Out of descriptors: somebody may leave.
+                thread::sleep(PAUSE);
+                continue;
+            };
             if count.fetch_add(1, Ordering::SeqCst) >= MAX_CONNECTIONS {
                 count.fetch_sub(1, Ordering::SeqCst);
                 continue;
