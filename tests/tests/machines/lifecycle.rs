@@ -182,6 +182,44 @@ fn a_machine_is_made_first_and_started_later() {
 }
 
 #[test]
+fn machines_are_listed_as_one_likes() {
+    let directory = tempfile::tempdir().unwrap();
+    let labels = directory.path().join("labels");
+    fs::write(&labels, "# a comment\nfrom=file\nboth=file\n").unwrap();
+    let words = ["--label-file", labels.to_str().unwrap(), "-l", "both=line", "--name", "listed-first"];
+    let first = Detached::create(&words, "busybox", &["echo", "a command that is longer than others are"]);
+    assert_eq!(first.inspect(".Config.Labels.from"), "file");
+    assert_eq!(first.inspect(".Config.Labels.both"), "line");
+    let second = Detached::create(&["--name", "listed-second"], "busybox", &["true"]);
+    let ps = |words: &[&str]| vmrun([&["ps"], words].concat()).run().succeeds().text();
+    assert_eq!(ps(&["-aq", "-f", "name=listed"]), format!("{}\n{}\n", second.id, first.id));
+    assert_eq!(ps(&["-q", "--latest"]), format!("{}\n", second.id));
+    assert_eq!(ps(&["-q", "-n", "2"]), format!("{}\n{}\n", second.id, first.id));
+    assert!(ps(&["-a", "-f", "name=listed-first"]).contains("…\""));
+    assert!(ps(&["-a", "--no-trunc"]).contains("\"echo a command that is longer than others are\""));
+    assert!(ps(&["-a", "--size"]).lines().next().unwrap().ends_with("SIZE"));
+    let list: Vec<serde_json::Value> = serde_json::from_str(&ps(&["-a", "--format", "json"])).unwrap();
+    let found = list.iter().find(|machine| machine["id"] == *first.id).unwrap();
+    assert_eq!((&found["name"], &found["status"]), (&"listed-first".into(), &"created".into()));
+    vmrun(["ps", "--filter", "colour=red"]).run().is_refused(&["colour"]);
+    vmrun(["rm", "listed-first", "nobody", "listed-second"]).run().is_refused(&["nobody"]);
+    assert_eq!(ps(&["-aq", "-f", "name=listed"]), "", "one mistake does not keep the others");
+}
+
+#[test]
+fn signals_stay_where_they_are_wanted() {
+    let script = "trap 'exit 4' TERM; echo up; while :; do sleep 0.1; done";
+    let mut running =
+        machine("busybox").with(["--sig-proxy=false", "--name", "unmoved"]).shell(script).start();
+    running.says("up");
+    running.signal(rustix::process::Signal::TERM);
+    // As Docker's, vmrun is ended by what it does not pass on, and the machine runs.
+    running.wait().exits_with(128 + 15);
+    vmrun(["ps"]).run().succeeds().says(&["unmoved"]);
+    vmrun(["stop", "unmoved"]).run().succeeds();
+}
+
+#[test]
 fn with_rm_nothing_stays() {
     let machine = Detached::run(&["--rm"], "busybox", &["sleep", "1000"]);
     assert!(machine.directory().join("upper.ext4").exists());
