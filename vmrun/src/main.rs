@@ -16,6 +16,7 @@ mod output;
 mod place;
 mod process_memory;
 mod progress;
+mod signals;
 mod size;
 mod supervisor;
 mod whole_file;

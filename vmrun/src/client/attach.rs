@@ -11,8 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Result, bail};
 use guest_protocol::{Stamp, Stream, frame, port};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
-use signal_hook::iterator::Signals;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGWINCH};
 
 use super::detach_keys::{DetachKeys, Detector};
 use super::greet;
@@ -20,6 +19,7 @@ use crate::machine::{
     MachineDirectory, RawMode, Timing, copy_output, fill_random, monotonic_time, window_size,
 };
 use crate::output::warn;
+use crate::signals;
 use crate::supervisor::protocol::{Ended, FromClient, Request, ToClient};
 
 /// As many SIGINTs or SIGTERMs as say that the user means it: the process is killed.
@@ -126,7 +126,8 @@ impl Session {
         let control = greet(&socket, &Request::Attach { token, streams: connected })?;
         read_control(control.try_clone()?, happen.clone());
         if attachment.signals {
-            forward_signals(happen.clone())?;
+            let signalled = happen.clone();
+            signals::forward(move |signal| signalled.send(Happening::Signal(signal)).is_ok())?;
         }
         let raw_mode = if attachment.terminal && attachment.stdin { RawMode::enter()? } else { None };
         if attachment.terminal {
@@ -313,16 +314,4 @@ fn read_control(control: UnixStream, happen: Sender<Happening>) {
         }
         let _ = happen.send(Happening::Gone);
     });
-}
-
-fn forward_signals(happen: Sender<Happening>) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH])?;
-    thread::spawn(move || {
-        for signal in signals.forever() {
-            if happen.send(Happening::Signal(signal)).is_err() {
-                return;
-            }
-        }
-    });
-    Ok(())
 }

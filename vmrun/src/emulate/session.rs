@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use guest_protocol::{GuestMessage, HostMessage, frame};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
-use signal_hook::iterator::Signals;
+use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM, SIGWINCH};
 
 use super::qemu::{Qemu, Sockets, Streams};
 use super::relay::{self, Output};
 use crate::machine::{KernelLog, Outcome, RawMode, window_size};
 use crate::output::warn;
+use crate::signals;
 
 /// How many lines of the kernel's log are shown when the machine ends too early.
 const LAST_LINES: usize = 12;
@@ -58,7 +58,8 @@ impl Session {
     /// Begins to copy the streams and to pass on signals.
     pub fn new(mut qemu: Qemu, sockets: Sockets) -> Result<Session> {
         let (happen, happenings) = channel();
-        forward_signals(happen.clone())?;
+        let signalled = happen.clone();
+        signals::forward(move |signal| signalled.send(Happening::Signal(signal)).is_ok())?;
         let complaints = qemu.complaints().map(|stderr| thread::spawn(move || read_complaints(stderr)));
         read_messages(sockets.control.try_clone()?, happen.clone());
         read_serial(sockets.serial, happen.clone());
@@ -226,16 +227,4 @@ fn read_complaints(stderr: impl Read) -> Vec<String> {
     let lines = BufReader::new(stderr.take(64 << 10)).split(b'\n').map_while(Result::ok);
     let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
     lines.filter(|line| !line.contains(EXPECTED) && !line.trim().is_empty()).collect()
-}
-
-fn forward_signals(happen: Sender<Happening>) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH])?;
-    thread::spawn(move || {
-        for signal in signals.forever() {
-            if happen.send(Happening::Signal(signal)).is_err() {
-                return;
-            }
-        }
-    });
-    Ok(())
 }
