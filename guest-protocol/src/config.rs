@@ -34,6 +34,9 @@ pub enum Role {
 pub struct Machine {
     pub hostname: String,
     pub rootfs: RootfsDevice,
+    pub rootfs_format: RootfsFormat,
+    pub root: Root,
+    pub channel: Channel,
     pub upper: Upper,
     /// Mount the merged root read-only (`--read-only`).
     pub read_only: bool,
@@ -84,6 +87,33 @@ pub enum RootfsDevice {
     Pmem,
     /// `/dev/vda`.
     Block,
+}
+
+/// The file system on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootfsFormat {
+    Erofs,
+    Ext4,
+}
+
+/// What the machine's root is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Root {
+    /// An overlay: the image below, the writable layer above.
+    Overlay,
+    /// The writable layer alone, with a copy of the image on it.
+    Copied,
+    /// The image alone, read-only.
+    Plain,
+}
+
+/// How the host reaches guest-init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Channel {
+    /// Connections to its vsock port.
+    Vsock,
+    /// Connections to ports of a virtio-console (see [`crate::port`]).
+    Console,
 }
 
 /// An emulated machine that shows this host's files, copy-on-write, to a command (`vmrun emulate`).

@@ -22,8 +22,8 @@ pub mod port;
 pub mod statistics;
 
 pub use config::{
-    CONFIG_PATH, Config, EmulatedHost, Init, LATER_MODULES_DIR, Limit, MODULES_DIR, Machine, Process, Role,
-    RootfsDevice, Share, Tmpfs, UPPER_DISK, Upper, WindowSize,
+    CONFIG_PATH, Channel, Config, EmulatedHost, Init, LATER_MODULES_DIR, Limit, MODULES_DIR, Machine,
+    Process, Role, Root, RootfsDevice, RootfsFormat, Share, Tmpfs, UPPER_DISK, Upper, WindowSize,
 };
 pub use message::{ExecRequest, ExitStatus, GuestMessage, Hello, HostMessage, StartFailure, Stream};
 

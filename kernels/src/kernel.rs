@@ -56,6 +56,14 @@ impl std::ops::Deref for Kernel {
     }
 }
 
+impl Description {
+    /// The first two numbers of the version: `(6, 12)` of `6.12.95-cloud-amd64`.
+    pub fn release(&self) -> (u32, u32) {
+        let mut numbers = self.version.split(['.', '-', '+']).map(|number| number.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
+}
+
 impl Kernel {
     pub(crate) fn new(name: &str, directory: PathBuf, description: Description) -> Kernel {
         Kernel { name: name.into(), description, vmlinux: directory.join(VMLINUX), directory }

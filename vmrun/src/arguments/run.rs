@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{PullPolicy, ResourceArguments};
 use crate::client::DetachKeys;
-use crate::machine::Processors;
 use crate::machine::restart::RestartPolicy;
+use crate::machine::{ChannelChoice, FormatChoice, Processors, Transport};
 use crate::size;
 
 #[derive(Debug, Args)]
@@ -127,6 +127,18 @@ pub struct MachineArguments {
     /// How the image's disk is attached [default: pmem where the kernel can DAX, else blk]
     #[arg(long, value_name = "DEVICE")]
     pub rootfs_device: Option<RootfsChoice>,
+    /// File system of the image's disk [default: erofs where the kernel has it, else ext4]
+    #[arg(long, value_name = "FORMAT")]
+    pub rootfs_format: Option<FormatChoice>,
+    /// How the guest finds its devices [default: the first that the kernel can]
+    #[arg(long, value_name = "TRANSPORT")]
+    pub transport: Option<Transport>,
+    /// How the host reaches the guest [default: vsock where the kernel has it, else console]
+    #[arg(long, value_name = "CHANNEL")]
+    pub channel: Option<ChannelChoice>,
+    /// Leave the kernel's modules out of the guest: no /lib/modules, and none is loaded on demand
+    #[arg(long)]
+    pub no_modules: bool,
     /// Give the machine a copy of its image in memory of its own: shared pages let tenants watch one
     /// another
     #[arg(long)]

@@ -9,6 +9,7 @@ use guest_protocol::{Init, Process, WindowSize};
 use serde::{Deserialize, Serialize};
 
 use super::MachineId;
+use super::fit::{ChannelChoice, FormatChoice, Transport};
 use super::resources::Resources;
 use super::restart::RestartPolicy;
 use super::text::Text;
@@ -45,6 +46,15 @@ pub struct MachineConfig {
     pub resources: Resources,
     pub rootfs_device: Option<RootfsChoice>,
     pub no_share: bool,
+    #[serde(default)]
+    pub rootfs_format: Option<FormatChoice>,
+    #[serde(default)]
+    pub transport: Option<Transport>,
+    #[serde(default)]
+    pub channel: Option<ChannelChoice>,
+    /// Whether the kernel's modules are left out of the guest.
+    #[serde(default)]
+    pub no_modules: bool,
     pub kernel_args: Vec<String>,
     pub stock_boot: bool,
     /// The kernel's messages are shown, not only kept.

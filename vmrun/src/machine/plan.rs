@@ -5,9 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use guest_protocol::{
-    CONFIG_PATH, Config, Init, Machine, Process, Role, RootfsDevice, UPPER_DISK, Upper, frame,
-};
+use guest_protocol::{CONFIG_PATH, Config, Init, Machine, Process, Role, UPPER_DISK, Upper, frame};
 use kernels::{Feature, LATER, Signatures, cpio};
 use rootfs_builder::store::Image;
 use vmm::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, VsockSpec};
@@ -16,6 +14,7 @@ use super::attached_rootfs::AttachedRootfs;
 use super::command_line::{Boot, command_line};
 use super::config::{MachineConfig, UpperConfig};
 use super::directory::MachineDirectory;
+use super::fit::{self, Fit, Transport};
 use super::id::fill_random;
 use super::resources::Resources;
 use crate::hardware;
@@ -31,6 +30,8 @@ pub struct Plan {
     pub image: Image,
     pub spec: MachineSpec,
     pub rootfs: AttachedRootfs,
+    /// What is less than usual, for want of the kernel's abilities.
+    pub remarks: Vec<String>,
 }
 
 /// Decides how a machine runs, with what its image and kernel are now. Without `process` it only serves.
@@ -53,28 +54,15 @@ pub fn plan(
         );
     }
     let disk = image.disk();
-    let rootfs = AttachedRootfs::choose(config, &kernel, &disk, memory);
+    let Fit { transport, format, rootfs, upper, root, channel, needs, remarks } =
+        fit::fit(config, &kernel, &disk, memory)?;
     let (pmem, mut blocks) = rootfs.specs(&disk);
-    blocks.extend(upper_disk(machine, config));
-    let can = |feature| kernel.abilities.usable(&[feature]);
-    let firmware = if can(Feature::VirtioMmioAcpi) || !can(Feature::VirtioMmioCommandLine) {
-        Firmware::Acpi
-    } else {
-        Firmware::CommandLine
+    blocks.extend(upper_disk(machine, upper, config.flush));
+    let firmware = match transport {
+        Transport::Mmio => Firmware::Acpi,
+        Transport::MmioCmdline => Firmware::CommandLine,
+        Transport::Pci => bail!("virtio-pci is not there yet"),
     };
-    let transport = match firmware {
-        Firmware::Acpi => Feature::VirtioMmioAcpi,
-        Firmware::CommandLine => Feature::VirtioMmioCommandLine,
-    };
-    let disk_driver = match rootfs.device {
-        RootfsDevice::Pmem => Feature::VirtioPmemDax,
-        RootfsDevice::Block => Feature::VirtioBlk,
-    };
-    let mut needs = vec![transport, disk_driver, Feature::Erofs, Feature::Overlayfs, Feature::Vsock];
-    if let UpperConfig::Disk { .. } = config.upper {
-        needs.extend((disk_driver != Feature::VirtioBlk).then_some(Feature::VirtioBlk));
-        needs.push(Feature::Ext4);
-    }
     let signatures = if config.stock_boot { Signatures::Kept } else { Signatures::Dropped };
     let modules = kernel.modules_archive(&needs, LATER, signatures)?;
     let mut seed = [0; 32];
@@ -88,7 +76,10 @@ pub fn plan(
         role: Role::Machine(resources.bind_machine(Machine {
             hostname: config.hostname.clone(),
             rootfs: rootfs.device,
-            upper: match config.upper {
+            rootfs_format: format,
+            root,
+            channel,
+            upper: match upper {
                 UpperConfig::Memory => Upper::Memory { limit: 0 },
                 UpperConfig::Disk { .. } => Upper::Disk,
             },
@@ -104,7 +95,7 @@ pub fn plan(
     };
     let boot = Boot {
         firmware,
-        version: &kernel.version,
+        release: kernel.release(),
         emulated: hardware::is_emulated(),
         live: config.console,
         stock: config.stock_boot,
@@ -120,9 +111,9 @@ pub fn plan(
         blocks,
         vsock: Some(VsockSpec { guest_cid: 3, socket: machine.runtime().join("vsock.sock") }),
         rng: false,
-        balloon: can(Feature::VirtioBalloon),
+        balloon: kernel.abilities.usable(&[Feature::VirtioBalloon]),
     };
-    Ok(Plan { image, spec, rootfs })
+    Ok(Plan { image, spec, rootfs, remarks })
 }
 
 /// The user's, and before them what an init of the image's own is to know. It finds a serial console in
@@ -138,16 +129,10 @@ fn kernel_arguments(config: &MachineConfig) -> Vec<String> {
     arguments
 }
 
-fn upper_disk(machine: &MachineDirectory, config: &MachineConfig) -> Option<BlockSpec> {
-    let UpperConfig::Disk { size } = config.upper else { return None };
+fn upper_disk(machine: &MachineDirectory, upper: UpperConfig, flush: bool) -> Option<BlockSpec> {
+    let UpperConfig::Disk { size } = upper else { return None };
     let part = DiskPart { path: machine.upper(), length: size };
-    Some(BlockSpec {
-        id: UPPER_DISK.into(),
-        parts: vec![part],
-        writable: true,
-        flush: config.flush,
-        private: false,
-    })
+    Some(BlockSpec { id: UPPER_DISK.into(), parts: vec![part], writable: true, flush, private: false })
 }
 
 impl fmt::Display for Plan {

@@ -96,6 +96,9 @@ impl Life {
         state.rootfs_private = plan.rootfs.private;
         supervisor
             .tell_progress(ToClient::Planned { machine: plan.to_string(), rootfs: plan.rootfs.to_string() });
+        for remark in &plan.remarks {
+            supervisor.tell_progress(ToClient::Notice(remark.clone()));
+        }
         let path = supervisor.machine.kernel_log();
         let file = match supervisor.config.remove {
             true => None,
