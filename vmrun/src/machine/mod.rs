@@ -41,7 +41,7 @@ pub use id::{MachineId, fill_random};
 pub use inquiry::inquire;
 pub use kernel_log::KernelLog;
 pub use monitor::Monitor;
-pub use outcome::Outcome;
+pub use outcome::{Ending, Outcome};
 pub use output_log::{LogReader, LogRecord, LogStream, LogWriter};
 pub use plan::plan;
 pub use process::{arguments, environment};

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::outcome::Ending;
+
 /// The states of Docker's containers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,6 +32,9 @@ pub struct State {
     pub started_at: Option<String>,
     pub finished_at: Option<String>,
     pub exit_code: Option<u8>,
+    /// Who or what ended it last.
+    #[serde(default)]
+    pub ending: Option<Ending>,
     /// What went wrong, in a line.
     pub error: Option<String>,
     /// How many times its supervisor has started it again.
@@ -68,6 +73,7 @@ impl State {
             monitor: None,
             runtime: None,
             exit_code: Some(137),
+            ending: Some(Ending::Failed),
             finished_at: None,
             error: Some("its supervisor was killed, or the host restarted".into()),
             ..self

@@ -14,7 +14,7 @@ use vmm::{End, Trouble};
 use super::protocol::{Ended, FromClient, Reply, Request, ToClient};
 use super::server::{Asker, Client};
 use super::{Supervisor, for_clients};
-use crate::machine::{Event, KernelLog, Monitor, Outcome, Status, connect, plan};
+use crate::machine::{Ending, Event, KernelLog, Monitor, Outcome, Status, connect, plan};
 
 /// How many lines of the kernel's log are shown when it panics.
 const PANIC_LINES: usize = 12;
@@ -142,7 +142,7 @@ impl Life {
             supervisor.tell_all(&ToClient::Notice(in_words(trouble)));
         }
         match self.killed_by {
-            Some(code) => Outcome::of_code(code),
+            Some(code) => Outcome::stopped(code),
             None => outcome,
         }
     }
@@ -188,6 +188,7 @@ impl Life {
                 return Ok(Some(match self.last_word.take() {
                     Some(message) => Outcome::of(message, "the machine"),
                     None => Outcome {
+                        ending: Ending::Failed,
                         code: 128 + KILL,
                         notice: Some("the monitor process died: see `dmesg` for why".into()),
                     },
@@ -215,7 +216,7 @@ impl Life {
             }
             happening => supervisor.client_happening(happening, Some(self)),
         }
-        Ok(self.killed_by.filter(|_| self.control.is_none()).map(Outcome::of_code))
+        Ok(self.killed_by.filter(|_| self.control.is_none()).map(Outcome::stopped))
     }
 
     fn event(&mut self, event: Event, supervisor: &mut Supervisor) -> Result<Option<Outcome>> {
@@ -344,16 +345,17 @@ impl Life {
             }
         }
         let image_init = supervisor.config.init == guest_protocol::Init::Image;
-        Outcome::failed(match end {
+        let crash = |notice: &str| Outcome::broken(Ending::Crash, notice);
+        match end {
             // Who is the whole system's init ends the system.
-            End::PowerOff if image_init => return Outcome::of_code(0),
-            End::PowerOff => "the guest powered itself off before its command ended".to_owned(),
-            End::Reboot => "the guest rebooted before its command ended".to_owned(),
-            End::Panic => "the guest's kernel panicked".to_owned(),
-            End::TripleFault => "the guest's processor gave up (triple fault)".to_owned(),
-            End::Fault(what) => format!("the guest did what no processor can go on after: {what}"),
-            End::Stopped => "the machine was stopped".to_owned(),
-        })
+            End::PowerOff if image_init => Outcome::of_process(0),
+            End::PowerOff => crash("the guest powered itself off before its command ended"),
+            End::Reboot => crash("the guest rebooted before its command ended"),
+            End::Panic => Outcome::broken(Ending::Panic, "the guest's kernel panicked"),
+            End::TripleFault => crash("the guest's processor gave up (triple fault)"),
+            End::Fault(what) => crash(&format!("the guest did what no processor can go on after: {what}")),
+            End::Stopped => Outcome::broken(Ending::Stopped, "the machine was stopped"),
+        }
     }
 
     fn asked(&mut self, request: Request, asker: Asker, supervisor: &mut Supervisor) -> Option<Outcome> {
@@ -366,7 +368,7 @@ impl Life {
                 supervisor.state.stopped_by_user = true;
                 supervisor.will_answer(asker);
                 if self.control.is_none() {
-                    return Some(Outcome::of_code(128 + KILL));
+                    return Some(Outcome::stopped(128 + KILL));
                 }
                 self.thaw_if_paused(supervisor);
                 self.send(&HostMessage::Signal(signal));
@@ -423,7 +425,7 @@ impl Life {
             }
             // Its process has ended, and somebody is slow to take the output.
             Some((_, Harder::KillMachine)) if self.last_word.is_some() => Some(self.farewell(supervisor)),
-            Some((_, Harder::KillMachine)) => Some(Outcome::of_code(128 + KILL)),
+            Some((_, Harder::KillMachine)) => Some(Outcome::stopped(128 + KILL)),
             None => None,
         }
     }

@@ -131,6 +131,7 @@ pub fn main(order: &Order) -> Result<u8> {
             supervisor: Some(std::process::id()),
             runtime: Some(runtime.clone()),
             exit_code: None,
+            ending: None,
             error: None,
             finished_at: None,
             restarts: 0,
@@ -235,6 +236,7 @@ impl Supervisor {
         self.state.monitor = None;
         self.state.runtime = None;
         self.state.exit_code = Some(outcome.code);
+        self.state.ending = Some(outcome.ending);
         self.state.error.clone_from(&outcome.notice);
         self.state.finished_at = format_time(SystemTime::now());
         self.record("die", Some(outcome.code));
