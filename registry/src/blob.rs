@@ -194,7 +194,7 @@ impl Read for TooSlow {
 }
 
 /// Where a part begins, from `Content-Range: bytes 5-9/10`.
-fn content_start(answer: &Answer) -> Option<u64> {
+pub fn content_start(answer: &Answer) -> Option<u64> {
     let range = answer.header("content-range")?.strip_prefix("bytes ")?;
     range.split('-').next()?.trim().parse().ok()
 }

@@ -7,7 +7,7 @@ use ureq::http::uri::Scheme;
 
 use crate::authorization::Authorization;
 use crate::credentials::Credentials;
-use crate::http::{Answer, Http, Request, same_place};
+use crate::http::{Answer, Http, Proxies, Request, same_place};
 use crate::{Error, Host, Patience, Repository, Result};
 
 #[derive(Clone, Debug, Default)]
@@ -31,7 +31,8 @@ impl Registry {
     /// `name` is its host and port as image names have it. Nothing is sent yet.
     pub fn new(name: &str, credentials: Credentials, options: Options) -> Result<Registry> {
         let host = Host::parse(name)?;
-        let http = Http::new(options.patience, options.insecure, !host.is_loopback());
+        let proxies = if host.is_loopback() { Proxies::None } else { Proxies::Environment };
+        let http = Http::new(options.patience, options.insecure, proxies);
         let authorization = Authorization::new(credentials);
         Ok(Registry { host, http, authorization, insecure: options.insecure, scheme: Mutex::default() })
     }

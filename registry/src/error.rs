@@ -66,6 +66,12 @@ pub enum Error {
     OtherDigest { host: String, what: String, expected: String, actual: String },
     #[error("‘{0}’ is not a registry: expected HOST[:PORT]")]
     Host(String),
+    #[error("‘{0}’ is no address of the web: expected http://… or https://…")]
+    Address(String),
+    #[error("‘{0}’ is no proxy's address: expected http://HOST:PORT")]
+    Proxy(String),
+    #[error("cannot keep what was fetched: {0}")]
+    Keep(#[source] io::Error),
     #[error("{doing} {}: {source}", path.display())]
     File { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("{} cannot be understood: {reason}", path.display())]

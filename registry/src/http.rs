@@ -37,7 +37,8 @@ const OUTPUT_BUFFER: usize = 128 << 10;
 pub struct Http {
     agent: Agent,
     pub patience: Patience,
-    insecure: bool,
+    /// Whether what is not on loopback may come without TLS.
+    plain: bool,
     /// Whether anything has ever been answered: then a connection that fails is worth another attempt.
     reached: AtomicBool,
 }
@@ -97,8 +98,28 @@ pub struct Answer {
     pub message: String,
 }
 
+/// Through which proxies requests go.
+pub enum Proxies {
+    /// None at all.
+    None,
+    /// What `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` say.
+    Environment,
+    /// This one.
+    This(ureq::Proxy),
+}
+
 impl Http {
-    pub fn new(patience: Patience, insecure: bool, proxied: bool) -> Http {
+    /// A registry's client: without TLS only on loopback, or when `insecure`.
+    pub fn new(patience: Patience, insecure: bool, proxies: Proxies) -> Http {
+        Http::build(patience, insecure, insecure, proxies)
+    }
+
+    /// For what is signed, and so may come over any connection.
+    pub fn of_signed(patience: Patience, proxies: Proxies) -> Http {
+        Http::build(patience, false, true, proxies)
+    }
+
+    fn build(patience: Patience, insecure: bool, plain: bool, proxies: Proxies) -> Http {
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .root_certs(RootCerts::PlatformVerifier)
@@ -118,13 +139,15 @@ impl Http {
             .timeout_per_read(Some(patience.silence))
             .timeout_per_write(Some(patience.silence))
             .timeout_recv_response(Some(patience.silence));
-        if !proxied {
-            config = config.proxy(None);
-        }
+        config = match proxies {
+            Proxies::None => config.proxy(None),
+            Proxies::Environment => config,
+            Proxies::This(proxy) => config.proxy(Some(proxy)),
+        };
         Http {
             agent: Agent::new_with_config(config.build()),
             patience,
-            insecure,
+            plain,
             reached: AtomicBool::new(false),
         }
     }
@@ -180,7 +203,7 @@ impl Http {
         match url.scheme_str() {
             Some("https") => Ok(url),
             Some("http") if from.scheme_str() == Some("https") => Err(Error::Downgrade { host }),
-            Some("http") if self.insecure || is_loopback(&url) => Ok(url),
+            Some("http") if self.plain || is_loopback(&url) => Ok(url),
             Some("http") => Err(Error::Plain { host, url: crate::error::shown(&url.to_string()) }),
             _ => Err(Error::RedirectTarget { host, to: crate::error::shown(&url.to_string()) }),
         }

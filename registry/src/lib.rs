@@ -35,6 +35,7 @@ mod patience;
 mod repository;
 mod token;
 mod upload;
+mod web;
 
 pub use client::{Options, Registry};
 pub use credentials::{Credentials, Login, Stored};
@@ -42,6 +43,7 @@ pub use error::Error;
 pub use host::Host;
 pub use patience::Patience;
 pub use repository::Repository;
+pub use web::{Document, Validators, Web};
 
 /// What comes of talking to a registry.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,110 @@
+//! Where the archive is, by this host's own configuration of apt.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use registry::Patience;
+
+use crate::sources_list::Mirrors;
+
+const MIRROR: &str = "http://deb.debian.org/debian";
+const SECURITY_MIRROR: &str = "http://deb.debian.org/debian-security";
+const KEYRINGS: [&str; 2] =
+    ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
+
+/// What apt takes for a no.
+const NO: [&str; 6] = ["no", "false", "without", "off", "disable", "0"];
+
+/// Where the archive is and who may have signed it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The address below which `dists/` and `pool/` are.
+    pub mirror: String,
+    /// The same for suites whose names end in `-security`; without it there are none.
+    pub security_mirror: Option<String>,
+    /// The keys that indices may be signed by, as gpgv reads them.
+    pub keyring: PathBuf,
+    /// `http://HOST:PORT`, or `DIRECT` for none; without it the environment has the word.
+    pub proxy: Option<String>,
+    /// Take indices that were good until a day that has passed.
+    pub allow_expired: bool,
+    pub patience: Patience,
+}
+
+impl Options {
+    /// What this host's apt uses; on a host without apt, Debian's own servers.
+    pub fn of_host() -> Options {
+        let mirrors = Mirrors::of(Path::new("/etc/apt"));
+        let mirror = mirrors.main.unwrap_or_else(|| MIRROR.into());
+        let said = Apt::ask(&mirror);
+        Options {
+            security_mirror: Some(mirrors.security.unwrap_or_else(|| SECURITY_MIRROR.into())),
+            keyring: keyring(),
+            proxy: said.proxy,
+            allow_expired: said.allow_expired,
+            patience: Patience::default(),
+            mirror,
+        }
+    }
+
+    /// Another mirror, which stands for itself: nobody else is asked for security updates.
+    pub fn at(self, mirror: &str) -> Options {
+        Options { mirror: mirror.trim_end_matches('/').to_owned(), security_mirror: None, ..self }
+    }
+}
+
+fn keyring() -> PathBuf {
+    let there = KEYRINGS.iter().find(|path| Path::new(path).exists());
+    there.unwrap_or(&KEYRINGS[0]).into()
+}
+
+/// What apt.conf(5) says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Apt {
+    proxy: Option<String>,
+    allow_expired: bool,
+}
+
+impl Apt {
+    /// Asks `apt-config`; a host without it has no such configuration.
+    fn ask(mirror: &str) -> Apt {
+        let (scheme, rest) = mirror.split_once("://").unwrap_or(("http", mirror));
+        let host = rest.split(['/', ':']).next().unwrap_or_default();
+        let output = Command::new("apt-config")
+            .arg("shell")
+            .args(["PROXY", &format!("Acquire::{scheme}::Proxy")])
+            .args(["HOST_PROXY", &format!("Acquire::{scheme}::Proxy::{host}")])
+            .args(["CHECK", "Acquire::Check-Valid-Until"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output();
+        output.map(|output| Apt::parse(&String::from_utf8_lossy(&output.stdout))).unwrap_or_default()
+    }
+
+    /// Lines as for a shell: `NAME='value'`.
+    fn parse(text: &str) -> Apt {
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.map(|value| value.trim_matches('\'').to_owned()).filter(|value| !value.is_empty())
+        };
+        Apt {
+            proxy: value("HOST_PROXY").or_else(|| value("PROXY")),
+            allow_expired: value("CHECK")
+                .is_some_and(|check| NO.contains(&check.to_ascii_lowercase().as_str())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_apt_config_prints_is_understood() {
+        let said = Apt::parse("PROXY='http://proxy:3128'\nCHECK='No'\n");
+        assert_eq!(said, Apt { proxy: Some("http://proxy:3128".into()), allow_expired: true });
+        let said = Apt::parse("PROXY='http://proxy:3128'\nHOST_PROXY='DIRECT'\nCHECK='true'\n");
+        assert_eq!(said, Apt { proxy: Some("DIRECT".into()), allow_expired: false });
+        assert_eq!(Apt::parse(""), Apt::default());
+    }
+}
