@@ -1,7 +1,7 @@
 //! One direction of one stream: bytes from here to there, with what is between them in a buffer.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use guest_protocol::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -128,17 +128,18 @@ impl Lane {
 
     /// Gives on all that the source has by now, ends the stream, and waits until the host has closed
     /// its side: then it has everything. A host that takes nothing for `patience` is not waited for.
-    pub fn drain(&mut self, patience: Duration) {
+    /// `carry` is called while waiting, for connections that need to be carried.
+    pub fn drain(&mut self, patience: Duration, mut carry: impl FnMut()) {
         let End::Open(to) = &self.to else { return };
         let to = to.clone();
         loop {
             let idle = self.turn(false);
-            if (idle && self.buffer.is_empty()) || !wait_on(&to, PollFlags::OUT, patience) {
+            if (idle && self.buffer.is_empty()) || !wait_on(&to, PollFlags::OUT, patience, &mut carry) {
                 break;
             }
         }
         self.end_source();
-        wait_on(&to, PollFlags::IN, patience);
+        wait_on(&to, PollFlags::IN, patience, &mut carry);
     }
 
     /// No more will come: what is in the buffer is the rest.
@@ -312,9 +313,20 @@ impl Lane {
     }
 }
 
-fn wait_on(fd: &OwnedFd, flags: PollFlags, time: Duration) -> bool {
-    let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
-    poll(&mut [PollFd::new(fd, flags)], Some(&time)).is_ok_and(|ready| ready > 0)
+/// How often what is carried is looked after while a lane is drained.
+const CARRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+
+fn wait_on(fd: &OwnedFd, flags: PollFlags, time: Duration, carry: &mut impl FnMut()) -> bool {
+    let deadline = Instant::now() + time;
+    loop {
+        carry();
+        if poll(&mut [PollFd::new(fd, flags)], Some(&CARRY)).is_ok_and(|ready| ready > 0) {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+    }
 }
 
 #[cfg(test)]

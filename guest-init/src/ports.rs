@@ -1,4 +1,5 @@
-//! The host's streams of an emulated machine: virtio-serial ports, told apart by their names.
+//! virtio-serial ports, told apart by their names: the streams of an emulated host, and a machine's channel where
+//! there is no vsock.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,22 +24,32 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn open_all(process: Option<&Process>) -> Result<Vec<(Hello, Rc<OwnedFd>)>, Fault> {
     let mut ports = Vec::new();
     for (hello, name) in wanted(process) {
-        let path = device::wait_for(&["the port ", name].concat(), || find(name))?;
-        ports.push((hello, open_port(&path).or_fault("cannot open the port", name)?));
+        ports.push((hello, Rc::new(open_named(name)?)));
     }
     Ok(ports)
+}
+
+/// Opens the port of that name, once it is there.
+pub fn open_named(name: &str) -> Result<OwnedFd, Fault> {
+    let path = device::wait_for(&["the port ", name].concat(), || find(name))?;
+    open_port(&path).or_fault("cannot open the port", name)
+}
+
+/// Whether there is a port of that name by now.
+pub fn has(name: &str) -> bool {
+    find(name).is_some()
 }
 
 /// Opens the control port, if there is one by now.
 pub fn open_control() -> Option<(Hello, Rc<OwnedFd>)> {
     let port = open_port(&find(port::CONTROL)?).ok()?;
-    Some((Hello::Control, port))
+    Some((Hello::Control, Rc::new(port)))
 }
 
-fn open_port(path: &Path) -> Result<Rc<OwnedFd>, Errno> {
+fn open_port(path: &Path) -> Result<OwnedFd, Errno> {
     let port = open(path, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
     await_host(&port);
-    Ok(Rc::new(port))
+    Ok(port)
 }
 
 fn wanted(process: Option<&Process>) -> Vec<(Hello, &'static str)> {

@@ -18,9 +18,9 @@ use crate::guest::Guest;
 use crate::image_init;
 use crate::inquiries::Inquiries;
 use crate::lane::{Carriage, End, Lane, Way};
+use crate::listener::Listener;
 use crate::log;
 use crate::signals;
-use crate::vsock::Listener;
 
 /// How long the host may take nothing of the kernel's log when the machine ends.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
@@ -36,7 +36,7 @@ const INTERRUPT: i32 = Signal::INT.as_raw();
 
 /// Where the host's streams come from.
 pub enum Transport {
-    Vsock(Listener),
+    Listener(Listener),
     Ports(Vec<(Hello, Rc<OwnedFd>)>),
 }
 
@@ -88,7 +88,7 @@ impl Session {
     /// A session for the machine's own process, or for none, in a machine that only serves.
     pub fn new(main: Attended, guest: Guest, children: OwnedFd, transport: Transport) -> Session {
         let (listener, ports) = match transport {
-            Transport::Vsock(listener) => (Some(listener), Vec::new()),
+            Transport::Listener(listener) => (Some(listener), Vec::new()),
             Transport::Ports(ports) => (None, ports),
         };
         let mut session = Session {
@@ -294,7 +294,12 @@ impl Session {
         if *ending == Ending::Closed {
             // The host may have asked for the log with its last breath.
             self.accept();
-            self.kernel_log.drain(LOG_PATIENCE);
+            let listener = &mut self.listener;
+            self.kernel_log.drain(LOG_PATIENCE, || {
+                if let Some(listener) = listener {
+                    listener.carry();
+                }
+            });
         }
     }
 }

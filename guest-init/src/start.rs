@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use guest_protocol::packet::CHANNEL_PORT;
 use guest_protocol::{
-    CONFIG_PATH, Config, GuestMessage, Init, LATER_MODULES_DIR, MODULES_DIR, Machine, Role, Stamp, Upper,
-    frame,
+    CONFIG_PATH, Channel, Config, GuestMessage, Init, LATER_MODULES_DIR, MODULES_DIR, Machine, Role, Stamp,
+    Upper, frame,
 };
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::system::{RebootCommand, reboot, sethostname};
@@ -14,12 +15,12 @@ use crate::cgroup::{Cgroup, MACHINE};
 use crate::command::NotStarted;
 use crate::fault::{Fault, OrFault};
 use crate::guest::Guest;
+use crate::listener::Listener;
 use crate::overlay::Layers;
 use crate::process::Started;
 use crate::session::{Session, Transport};
 use crate::stamp::Stamps;
 use crate::switch_root::Bootfs;
-use crate::vsock::Listener;
 use crate::{
     emulated_host, entropy, host_files, log, loopback, modules, mounts, overlay, ports, process, rootfs,
     settings, signals, switch_root, system_mounts, tmpfs, upper_disk,
@@ -55,8 +56,8 @@ fn live() -> Result<(), Fault> {
     let (bootfs, layers) = change_root(&config)?;
     stamps.write(Stamp::RootfsReady);
 
-    let transport = match config.role {
-        Role::Machine(_) => Transport::Vsock(Listener::bind()?),
+    let transport = match &config.role {
+        Role::Machine(machine) => Transport::Listener(Listener::bind(machine.channel)?),
         Role::EmulatedHost(_) => Transport::Ports(ports::open_all(config.process.as_ref())?),
     };
     stamps.write(Stamp::Listening);
@@ -200,10 +201,13 @@ fn report(fault: Fault) {
 
 /// A way to the host that needs nothing of what may have failed.
 fn any_transport() -> Option<Transport> {
-    if let Ok(listener) = Listener::bind() {
-        return Some(Transport::Vsock(listener));
+    if let Ok(listener) = Listener::bind(Channel::Vsock) {
+        return Some(Transport::Listener(listener));
     }
     mount_sysfs();
+    if ports::has(CHANNEL_PORT) {
+        return Listener::bind(Channel::Console).ok().map(Transport::Listener);
+    }
     ports::open_control().map(|port| Transport::Ports(vec![port]))
 }
 

@@ -18,6 +18,7 @@ pub mod config;
 pub mod files;
 pub mod frame;
 pub mod message;
+pub mod packet;
 pub mod port;
 pub mod statistics;
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use vmm::{
-    BlockSpec, DiskPart, EventFd, Firmware, InitramfsPart, Machine, MachineSpec, Observer, PmemSpec, Trouble,
-    VsockSpec,
+    BlockSpec, Carrier, DiskPart, EventFd, Firmware, InitramfsPart, Machine, MachineSpec, Observer, PmemSpec,
+    Trouble, VsockSpec,
 };
 
 struct Console {
@@ -79,7 +79,10 @@ fn read_arguments() -> Result<(MachineSpec, bool), Box<dyn Error>> {
             "--pmem" => spec.pmem.push(PmemSpec { parts: vec![whole(value()?)?], private: false }),
             "--disk" => spec.blocks.push(disk(value()?, false)?),
             "--rw-disk" => spec.blocks.push(disk(value()?, true)?),
-            "--vsock" => spec.vsock = Some(VsockSpec { guest_cid: 3, socket: value()?.into() }),
+            "--vsock" => {
+                spec.vsock =
+                    Some(VsockSpec { guest_cid: 3, socket: value()?.into(), carrier: Carrier::Vsock })
+            }
             "--no-rng" => spec.rng = false,
             "--no-acpi" => spec.firmware = Firmware::CommandLine,
             "--quiet" => quiet = true,

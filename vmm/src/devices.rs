@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use crate::layout;
 use crate::observer::Troubles;
-use crate::spec::{DiskPart, MachineSpec};
+use crate::spec::{Carrier, DiskPart, MachineSpec};
 use crate::virtio::balloon::Balloon;
 use crate::virtio::block::BlockDevice;
 use crate::virtio::block::disk::{self, Disk, Part};
+use crate::virtio::console::ConsoleDevice;
 use crate::virtio::pmem::PmemDevice;
 use crate::virtio::pmem::mapping::{self, Mapping, PrivateCopy};
 use crate::virtio::rng::Rng;
@@ -31,7 +32,7 @@ pub enum Error {
 
 /// All devices of a machine.
 pub struct Devices {
-    /// In the order of their windows: pmem, blocks, vsock, rng, balloon.
+    /// In the order of their windows: pmem, blocks, vsock (or the console in its place), rng, balloon.
     pub transports: Vec<MmioTransport>,
     /// What the guest is to see of persistent memory, and at which guest-physical address.
     pub pmem: Vec<(u64, Mapping)>,
@@ -75,7 +76,12 @@ impl Devices {
             devices.push(Arc::new(Mutex::new(device)));
         }
         if let Some(vsock) = &spec.vsock {
-            devices.push(Arc::new(Mutex::new(VsockDevice::bind(vsock.guest_cid, &vsock.socket)?)));
+            devices.push(match vsock.carrier {
+                Carrier::Vsock => Arc::new(Mutex::new(VsockDevice::bind(vsock.guest_cid, &vsock.socket)?)),
+                Carrier::Console => {
+                    Arc::new(Mutex::new(ConsoleDevice::bind(vsock.guest_cid, &vsock.socket)?))
+                }
+            });
         }
         if spec.rng {
             devices.push(Arc::new(Mutex::new(Rng::default())));

@@ -55,5 +55,5 @@ mod x86_64;
 
 pub use machine::{Error, Machine};
 pub use observer::{End, Observer, Report, Trouble};
-pub use spec::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, PmemSpec, VsockSpec};
+pub use spec::{BlockSpec, Carrier, DiskPart, Firmware, InitramfsPart, MachineSpec, PmemSpec, VsockSpec};
 pub use vmm_sys_util::eventfd::EventFd;

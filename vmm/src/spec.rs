@@ -88,7 +88,7 @@ pub struct BlockSpec {
     pub private: bool,
 }
 
-/// A virtio-vsock device. The host's side is a Unix stream socket: a client connects, writes `CONNECT <port>\n`, reads
+/// Streams between the host and the guest. The host's side is a Unix stream socket: a client connects, writes `CONNECT <port>\n`, reads
 /// `OK <host port>\n` and is then on a stream to the guest's `port`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VsockSpec {
@@ -96,6 +96,16 @@ pub struct VsockSpec {
     pub guest_cid: u32,
     /// Where the socket is created.
     pub socket: PathBuf,
+    pub carrier: Carrier,
+}
+
+/// The device that carries the streams' packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Carrier {
+    /// virtio-vsock: the guest's kernel has their other ends.
+    Vsock,
+    /// A port of a virtio-console, for kernels without vsock: a program in the guest has.
+    Console,
 }
 
 /// What is wrong with a spec.
@@ -225,7 +235,8 @@ mod tests {
         assert_eq!(with(|spec| spec.blocks = vec![block(parts, false)]), Err(Error::WritableParts(2)));
         let part = disk(&[4096]).parts;
         assert_eq!(with(|spec| spec.blocks = vec![block(part, true)]), Err(Error::WritableCopy));
-        let vsock = |guest_cid| Some(VsockSpec { guest_cid, socket: "socket".into() });
+        let vsock =
+            |guest_cid| Some(VsockSpec { guest_cid, socket: "socket".into(), carrier: Carrier::Vsock });
         assert_eq!(with(|spec| spec.vsock = vsock(2)), Err(Error::GuestCid(2)));
     }
 }

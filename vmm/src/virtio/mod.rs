@@ -9,6 +9,7 @@
 pub mod balloon;
 pub mod block;
 pub mod chain;
+pub mod console;
 pub mod device;
 pub mod interrupt;
 pub mod mmio;

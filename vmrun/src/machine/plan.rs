@@ -5,10 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use guest_protocol::{CONFIG_PATH, Config, Init, Machine, Process, Role, UPPER_DISK, Upper, frame};
+use guest_protocol::{CONFIG_PATH, Channel, Config, Init, Machine, Process, Role, UPPER_DISK, Upper, frame};
 use kernels::{Feature, LATER, Signatures, cpio};
 use rootfs_builder::store::Image;
-use vmm::{BlockSpec, DiskPart, Firmware, InitramfsPart, MachineSpec, VsockSpec};
+use vmm::{BlockSpec, Carrier, DiskPart, Firmware, InitramfsPart, MachineSpec, VsockSpec};
 
 use super::attached_rootfs::AttachedRootfs;
 use super::command_line::{Boot, command_line};
@@ -109,7 +109,14 @@ pub fn plan(
         firmware,
         pmem,
         blocks,
-        vsock: Some(VsockSpec { guest_cid: 3, socket: machine.runtime().join("vsock.sock") }),
+        vsock: Some(VsockSpec {
+            guest_cid: 3,
+            socket: machine.runtime().join("vsock.sock"),
+            carrier: match channel {
+                Channel::Vsock => Carrier::Vsock,
+                Channel::Console => Carrier::Console,
+            },
+        }),
         rng: false,
         balloon: kernel.abilities.usable(&[Feature::VirtioBalloon]),
     };

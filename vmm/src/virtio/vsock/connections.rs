@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
@@ -11,6 +12,7 @@ use super::connection::Connection;
 use super::packet::{HOST_CID, Header, Operation, STREAM};
 use super::stream::HostStream;
 use crate::virtio::chain::Buffers;
+use crate::virtio::device::Error;
 
 /// Clients served at once; more of them wait in the listener's queue.
 pub const MAX_CONNECTIONS: usize = 440;
@@ -37,6 +39,15 @@ pub struct Connections {
     /// that has none, or twice; it then loses a turn.
     ready: VecDeque<u32>,
     resets: VecDeque<Header>,
+}
+
+/// Listens at `path`, where nothing may exist yet, for clients that want to talk to the guest `guest_cid`.
+pub fn bind(guest_cid: u32, path: &Path) -> Result<Connections, Error> {
+    let bound = UnixListener::bind(path).and_then(|listener| Connections::new(guest_cid.into(), listener));
+    bound.map_err(|source| Error::Host {
+        doing: format!("cannot listen at {} for connections to the guest", path.display()),
+        source,
+    })
 }
 
 impl Connections {

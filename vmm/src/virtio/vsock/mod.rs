@@ -6,9 +6,10 @@
 //! Connections from the guest to the host are refused.
 
 mod connection;
-mod connections;
-pub mod packet;
+pub(super) mod connections;
 mod stream;
+
+pub use guest_protocol::packet;
 
 use std::io;
 use std::os::fd::RawFd;
@@ -46,10 +47,8 @@ struct Active {
 impl VsockDevice {
     /// Listens at `path`, where nothing may exist yet. `guest_cid` is the guest's address, 3 or more.
     pub fn bind(guest_cid: u32, path: &Path) -> Result<Self, Error> {
-        let doing = || format!("cannot listen at {} for connections to the guest", path.display());
-        let host = |source: io::Error| Error::Host { doing: doing(), source };
-        let listener = UnixListener::bind(path).map_err(host)?;
-        Self::new(guest_cid, listener).map_err(host)
+        let connections = connections::bind(guest_cid, path)?;
+        Ok(Self { guest_cid: guest_cid.into(), connections, active: None })
     }
 
     /// Serves the clients of `listener`.
@@ -60,36 +59,47 @@ impl VsockDevice {
 
     fn take_from_guest(&mut self) {
         if let Some(Active { memory, transmit, .. }) = &mut self.active {
-            transmit.serve_all(memory, |chain| {
-                take_packet(&mut self.connections, chain);
-                0
-            });
+            take_packets(&mut self.connections, transmit, memory);
         }
     }
 
     fn give_to_guest(&mut self) {
-        let Some(Active { memory, receive, .. }) = &mut self.active else { return };
-        for turn in 0..=receive.size() {
-            if !self.connections.has_packet() {
-                break;
-            }
-            if turn == receive.size() {
-                receive.continue_later();
-                break;
-            }
-            let Some(chain) = receive.pop(memory) else {
-                match receive.expect_kicks(memory) {
-                    true => continue,
-                    false => break,
-                }
-            };
-            match give_packet(&mut self.connections, &chain) {
-                Some(written) => receive.complete(memory, chain.head, written),
-                None => receive.put_back(),
-            }
+        if let Some(Active { memory, receive, .. }) = &mut self.active {
+            give_packets(&mut self.connections, receive, memory);
         }
-        receive.notify_driver(memory);
     }
+}
+
+/// Takes the packets that the guest has made available, one a chain.
+pub(super) fn take_packets(connections: &mut Connections, transmit: &mut Ring, memory: &GuestRam) {
+    transmit.serve_all(memory, |chain| {
+        take_packet(connections, chain);
+        0
+    });
+}
+
+/// Gives the guest packets, one a chain, as long as there are packets and chains, and it is not for too long.
+pub(super) fn give_packets(connections: &mut Connections, receive: &mut Ring, memory: &GuestRam) {
+    for turn in 0..=receive.size() {
+        if !connections.has_packet() {
+            break;
+        }
+        if turn == receive.size() {
+            receive.continue_later();
+            break;
+        }
+        let Some(chain) = receive.pop(memory) else {
+            match receive.expect_kicks(memory) {
+                true => continue,
+                false => break,
+            }
+        };
+        match give_packet(connections, &chain) {
+            Some(written) => receive.complete(memory, chain.head, written),
+            None => receive.put_back(),
+        }
+    }
+    receive.notify_driver(memory);
 }
 
 fn take_packet(connections: &mut Connections, chain: &Chain) {

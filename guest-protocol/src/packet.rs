@@ -1,4 +1,14 @@
-//! The header before every packet in a socket device's queues (virtio 1.2, section 5.10.6).
+//! The header before every packet of a socket device (virtio 1.2, section 5.10.6).
+//!
+//! Where the guest's kernel has no socket device, the same packets cross a port of a console device
+//! ([`CHANNEL_PORT`]), and guest-init does with them what that kernel would have done.
+
+/// The name of the port that carries packets.
+pub const CHANNEL_PORT: &str = "channel";
+
+/// The longest packet that crosses a port to the host, in bytes with its header: what the kernel's driver passes
+/// on as one buffer.
+pub const LONGEST_ON_PORT: usize = 32 << 10;
 
 /// Bytes of a header.
 pub const HEADER_LENGTH: usize = 44;
