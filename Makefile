@@ -31,12 +31,12 @@ lint:
 
 # What runs at each landing.
 test: build lint
-	@scripts/install-packages run test
+	@scripts/install-packages run test kernel-build
 	scripts/test
 
 # Crash rounds, hours of fuzzing, many kernels.
 test-long: build
-	@scripts/install-packages run test
+	@scripts/install-packages run test kernel-build
 	scripts/test --long
 
 # A bounded minute for each fuzz target; FUZZ_SECONDS says how long.
@@ -44,7 +44,7 @@ fuzz:
 	scripts/fuzz
 
 bench: build
-	@scripts/install-packages run test
+	@scripts/install-packages run test kernel-build
 	scripts/bench
 
 man: build

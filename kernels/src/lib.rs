@@ -19,6 +19,7 @@
 
 mod ability;
 mod bounded;
+pub mod build;
 mod compression;
 mod config;
 pub mod cpio;

@@ -158,6 +158,11 @@ impl KernelStore {
         self.publish(staging, &name, description)
     }
 
+    /// Whether `name` can be a kernel's.
+    pub fn check_name(name: &str) -> Result<(), Error> {
+        check_name(name)
+    }
+
     /// Every stored kernel, by name.
     pub fn list(&self) -> Result<Vec<Kernel>, Error> {
         let failed = |cause| Error::Read { path: self.directory.clone(), cause };

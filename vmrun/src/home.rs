@@ -89,6 +89,17 @@ fn default_root() -> Result<PathBuf> {
     }
 }
 
+/// Where things are kept that can be made again: `$XDG_CACHE_HOME/vmrun`, else `~/.cache/vmrun`.
+pub fn cache_directory() -> Result<PathBuf> {
+    if let Some(cache) = env::var_os("XDG_CACHE_HOME").filter(|value| Path::new(value).is_absolute()) {
+        return Ok(PathBuf::from(cache).join("vmrun"));
+    }
+    match env::var_os("HOME").filter(|value| !value.is_empty()) {
+        Some(home) => Ok(PathBuf::from(home).join(".cache/vmrun")),
+        None => bail!("neither HOME nor XDG_CACHE_HOME is set: name a directory with XDG_CACHE_HOME"),
+    }
+}
+
 /// The directory for sockets, whose paths must be short and on a local file system: a fresh one
 /// below `$XDG_RUNTIME_DIR`, /run for root, else the temporary directory.
 pub fn runtime_directory() -> PathBuf {

@@ -55,3 +55,21 @@ fn what_is_no_kernel_is_refused() {
     vmrun(["kernel", "add", "/no/such/file"]).home(home.path()).run().is_refused(&["/no/such/file"]);
     assert_eq!(vmrun(["kernel", "ls", "-q"]).home(home.path()).run().succeeds().text(), "");
 }
+
+/// Before anything is downloaded or built.
+#[test]
+fn a_build_of_what_cannot_be_built_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("mine.config");
+    fs::write(&file, "CONFIG_TUN=y\nTUN=m\n").unwrap();
+    let build = |words: &[&str]| {
+        let words: Vec<_> = ["kernel", "build"].iter().chain(words).copied().collect();
+        vmrun(words).home(home.path()).run()
+    };
+    build(&["--config", file.to_str().unwrap()]).is_refused(&["mine.config:2", "CONFIG_NAME=value"]);
+    build(&["--config", "/no/such/file"]).is_refused(&["/no/such/file"]);
+    build(&["--source", "/no/such/source"]).is_refused(&["/no/such/source", "linux-source-6.12"]);
+    build(&["--source", home.path().to_str().unwrap()]).is_refused(&["not a kernel's source", "Makefile"]);
+    build(&["--source", "linux-source-0.0"]).is_refused(&["linux-source-0.0", "apt-get update"]);
+    build(&["--name", "../x"]).is_refused(&["../x", "name"]);
+}

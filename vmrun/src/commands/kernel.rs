@@ -3,6 +3,7 @@
 use anyhow::Result;
 use kernels::Kernel;
 
+use super::kernel_build;
 use crate::arguments::{Format, KernelCommand};
 use crate::home::Home;
 use crate::output::{complain, table};
@@ -15,6 +16,9 @@ pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
             let kernel = store.add(&sources, name.as_deref(), &|step| progress.show(&step.to_string()))?;
             progress.finish();
             println!("{}", kernel.name);
+        }
+        KernelCommand::Build { source, config, name, jobs } => {
+            return kernel_build::build(&store, &source, &config, name.as_deref(), jobs);
         }
         KernelCommand::Ls { quiet, format } => {
             let default = store.default_name()?;

@@ -19,6 +19,7 @@ mod images;
 mod import;
 mod inspect;
 mod kernel;
+mod kernel_build;
 mod kill;
 mod load;
 mod login;

@@ -1,0 +1,81 @@
+//! `vmrun kernel build`: a kernel of our own, from its source.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::available_parallelism;
+
+use anyhow::Result;
+use kernels::KernelStore;
+use kernels::build::{BuildStep, Builder, Error, Order, Source, Watcher};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::home::cache_directory;
+use crate::output::warn;
+use crate::progress::Steps;
+
+/// The exit code of a program that ^C has ended.
+const INTERRUPTED: u8 = 130;
+
+/// The part of vmrun's cache that builds have.
+const CACHE: &str = "kernel-builds";
+
+pub fn build(
+    store: &KernelStore,
+    source: &str,
+    fragments: &[PathBuf],
+    name: Option<&str>,
+    jobs: Option<u16>,
+) -> Result<u8> {
+    // Before minutes are spent.
+    if let Some(name) = name {
+        KernelStore::check_name(name)?;
+    }
+    let source = Source::parse(source)?;
+    let jobs = jobs.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
+    let builder = Builder::open(&cache_directory()?.join(CACHE))?;
+    let watcher = Attention::new()?;
+    let built = match builder.build(&Order { source: &source, fragments, jobs }, &watcher) {
+        Err(Error::Cancelled) => {
+            warn("vmrun: the build was called off; nothing of it is left");
+            return Ok(INTERRUPTED);
+        }
+        built => built?,
+    };
+    if !built.strange.is_empty() {
+        warn(&format!("vmrun: this kernel has no {}: left out", built.strange.join(", ")));
+    }
+    if built.known {
+        warn("vmrun: this source has been built with this configuration before");
+    }
+    let kernel = store.add(&[built.image], name, &|step| watcher.steps.show(&step.to_string()))?;
+    watcher.steps.finish();
+    println!("{}", kernel.name);
+    Ok(0)
+}
+
+/// Shows how far the build is, and hears when it is to end.
+struct Attention {
+    steps: Steps,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Attention {
+    fn new() -> Result<Attention> {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&cancelled))?;
+        }
+        Ok(Attention { steps: Steps::new(), cancelled })
+    }
+}
+
+impl Watcher for Attention {
+    fn step(&self, step: BuildStep) {
+        self.steps.show(&step.to_string());
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
