@@ -12,6 +12,7 @@ mod filter;
 mod hardware;
 mod home;
 mod machine;
+mod matrix;
 mod output;
 mod place;
 mod process_memory;

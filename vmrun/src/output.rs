@@ -4,21 +4,25 @@ use std::io::{self, Write};
 
 /// Prints an error and its causes as one line.
 pub fn complain(error: &anyhow::Error) {
-    let mut line = String::from("vmrun: ");
-    let mut last = String::new();
+    warn(&format!("vmrun: {}", one_line(error)));
+}
+
+/// An error and its causes, as one line.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let (mut line, mut last) = (String::new(), String::new());
     for cause in error.chain() {
         let text = cause.to_string();
         // Many errors quote their source in their own text already.
         if last.ends_with(&text) {
             continue;
         }
-        if !last.is_empty() {
+        if !line.is_empty() {
             line.push_str(": ");
         }
         line.push_str(&text);
         last = text;
     }
-    warn(&line);
+    line
 }
 
 /// Prints one line to standard error; control characters, which hostile input may have put into

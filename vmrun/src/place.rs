@@ -10,11 +10,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result};
 
 use crate::detached;
-use crate::emulate::host::{Connection, EmulatedHost, Wanted};
+use crate::emulate::host::{Connection, EmulatedHost, Wanted, memory};
 use crate::hardware;
 use crate::machine::monotonic_time;
 use crate::process_memory;
@@ -24,6 +25,14 @@ pub enum Place {
     Here,
     /// Where this host has no hardware virtualization.
     Emulated(EmulatedHost),
+}
+
+/// What a place has for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What is available, in bytes.
+    pub memory: u64,
+    pub processors: usize,
 }
 
 /// A Unix socket in one of the places. Connections to it carry bytes, and each direction's end, and
@@ -81,6 +90,22 @@ impl Place {
                 Ok(ours)
             }
             Place::Emulated(host) => host.spawn(&Wanted { label: machine, words, memory }, Connection::Life),
+        }
+    }
+
+    /// What the place has for machines of `machine` bytes each; the emulated host is started for that.
+    pub fn room(&self, machine: u64) -> Result<Room> {
+        match self {
+            Place::Here => Ok(Room {
+                memory: memory::available().unwrap_or(u64::MAX),
+                processors: thread::available_parallelism().map_or(1, usize::from),
+            }),
+            Place::Emulated(host) => {
+                host.awaken(machine)?;
+                let memory = host.status()?.map_or(0, |(_, census)| census.available);
+                // All its processors run in one thread.
+                Ok(Room { memory, processors: 1 })
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod images;
 mod inquiries;
 mod kernel;
 mod machines;
+mod matrix;
 mod registry;
 mod resources;
 mod run;
@@ -24,6 +25,7 @@ pub use images::*;
 pub use inquiries::{StatsArguments, TopArguments};
 pub use kernel::KernelCommand;
 pub use machines::*;
+pub use matrix::{MatrixArguments, MatrixFormat, check_cell_words, machine_arguments};
 pub use registry::{LoginArguments, LogoutArguments, PullArguments, PullPolicy, PushArguments, Trust};
 pub use resources::ResourceArguments;
 pub use run::{CreateArguments, InitChoice, LogDriver, MachineArguments, RootfsChoice, RunArguments};
@@ -52,6 +54,8 @@ pub struct Arguments {
 pub enum Command {
     /// Run an image's command in a machine of its own
     Run(RunArguments),
+    /// Run images on kernels, every one on every one, and show what came of it
+    Matrix(MatrixArguments),
     /// Show a machine's processes
     Top(TopArguments),
     /// Show what machines use, every second anew

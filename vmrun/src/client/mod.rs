@@ -4,6 +4,7 @@ mod attach;
 mod detach_keys;
 mod exec;
 mod launch;
+mod watch;
 
 use std::os::unix::net::UnixStream;
 
@@ -18,6 +19,7 @@ pub use attach::{Attachment, Parting, Session};
 pub use detach_keys::DetachKeys;
 pub use exec::exec;
 pub use launch::launch;
+pub use watch::watch;
 
 /// Asks a machine's supervisor for something, and waits for the answer.
 pub fn ask(machine: &MachineDirectory, request: &Request) -> Result<Ended> {

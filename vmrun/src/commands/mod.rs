@@ -24,6 +24,7 @@ mod kill;
 mod load;
 mod login;
 mod logs;
+mod matrix;
 mod pause;
 mod prune;
 mod ps;
@@ -52,6 +53,8 @@ use crate::arguments::{Arguments, Command};
 use crate::emulate::host;
 use crate::home::Home;
 use crate::output::complain;
+
+pub use create::make;
 
 /// Does something with each machine, as Docker does: one that cannot be helped does not keep the others.
 fn each(names: &[String], mut act: impl FnMut(&str) -> Result<()>) -> Result<u8> {
@@ -91,6 +94,7 @@ fn carry_out(command: Command, root: Option<&Path>) -> Result<u8> {
         Command::Generate(generate) => generate::generate(&home()?, generate),
         Command::System(system) => carry_out(system.into(), root),
         Command::Run(run) => run::run(&home()?, &run),
+        Command::Matrix(matrix) => matrix::matrix(&home()?, &matrix),
         Command::Top(top) => top::top(&home()?, &top),
         Command::Stats(stats) => stats::stats(&home()?, &stats),
         Command::Exec(exec) => exec::exec(&home()?, &exec),

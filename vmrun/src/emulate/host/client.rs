@@ -158,6 +158,11 @@ impl EmulatedHost {
         }
     }
 
+    /// Starts the host, if it does not run, for machines of `machine` bytes.
+    pub fn awaken(&self, machine: u64) -> Result<()> {
+        if self.answers() { Ok(()) } else { self.start(machine) }
+    }
+
     fn answers(&self) -> bool {
         self.files.socket().is_some_and(|socket| UnixStream::connect(socket).is_ok())
     }

@@ -16,7 +16,7 @@ mod children;
 mod client;
 mod files;
 mod holder;
-mod memory;
+pub mod memory;
 mod port;
 mod request;
 
