@@ -88,7 +88,7 @@ impl Feature {
             Feature::VirtioMmioCommandLine => {
                 const { &[module("VIRTIO_MMIO", "virtio_mmio"), switch("VIRTIO_MMIO_CMDLINE_DEVICES")] }
             }
-            Feature::VirtioPci => const { &[module("VIRTIO_PCI", "virtio_pci")] },
+            Feature::VirtioPci => const { &[module("VIRTIO_PCI", "virtio_pci"), switch("PCI_MSI")] },
             Feature::VirtioBlk => const { &[module("VIRTIO_BLK", "virtio_blk")] },
             Feature::VirtioPmemDax => {
                 const {

@@ -75,6 +75,11 @@ impl Kernel {
         self.directory.join(MODULES)
     }
 
+    /// Whether the kernel reads ACPI tables, as far as can be told.
+    pub fn has_acpi(&self) -> bool {
+        !matches!(self.abilities.of(Feature::VirtioMmioAcpi), Ability::Absent { missing } if missing == "CONFIG_ACPI")
+    }
+
     /// Says which option the kernel lacks, when it cannot offer one of `needs`.
     pub fn require(&self, needs: &[Feature]) -> Result<(), Error> {
         for feature in needs {

@@ -1,7 +1,7 @@
 //! Boots a kernel by hand: prints what comes from the serial port, the stamps with their times, and the report.
 //!
 //! `boot --kernel vmlinux [--initramfs FILE]… [--cmdline TEXT] [--memory MIB] [--vcpus N] [--pmem FILE]… [--disk FILE]…
-//! [--rw-disk FILE]… [--vsock SOCKET] [--no-acpi] [--quiet]`
+//! [--rw-disk FILE]… [--vsock SOCKET] [--no-acpi] [--pci] [--quiet]`
 
 use std::error::Error;
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use vmm::{
     BlockSpec, Carrier, DiskPart, EventFd, Firmware, InitramfsPart, Machine, MachineSpec, Observer, PmemSpec,
-    Trouble, VsockSpec,
+    Transport, Trouble, VsockSpec,
 };
 
 struct Console {
@@ -59,6 +59,7 @@ fn read_arguments() -> Result<(MachineSpec, bool), Box<dyn Error>> {
         initramfs: vec![],
         cmdline: String::new(),
         firmware: Firmware::Acpi,
+        transport: Transport::Mmio,
         pmem: vec![],
         blocks: vec![],
         vsock: None,
@@ -85,11 +86,12 @@ fn read_arguments() -> Result<(MachineSpec, bool), Box<dyn Error>> {
             }
             "--no-rng" => spec.rng = false,
             "--no-acpi" => spec.firmware = Firmware::CommandLine,
+            "--pci" => spec.transport = Transport::Pci,
             "--quiet" => quiet = true,
             _ => return Err(format!("unknown option {option}").into()),
         }
     }
-    let platform = vmm::cmdline::platform_options(spec.firmware).join(" ");
+    let platform = vmm::cmdline::platform_options(spec.firmware, spec.transport).join(" ");
     let extra = extra.unwrap_or_default();
     spec.cmdline = format!("loglevel=1 console=ttyS0 panic=-1 panic_print=0x20 {platform} {extra}");
     Ok((spec, quiet))

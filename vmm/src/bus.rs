@@ -6,8 +6,10 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::devices::Transports;
 use crate::layout;
 use crate::observer::{End, Observer, Trouble};
+use crate::pci::PciBus;
 use crate::serial::SerialPort;
 use crate::virtio::MmioTransport;
 
@@ -15,30 +17,34 @@ use crate::virtio::MmioTransport;
 pub struct Bus {
     serial: Mutex<SerialPort>,
     observer: Arc<dyn Observer>,
-    /// Device n lies in window n (see [`layout::mmio_window`]).
-    transports: Vec<Mutex<MmioTransport>>,
+    virtio: Virtio,
     /// Guest-physical addresses of persistent memory.
     pmem: Vec<Range<u64>>,
     dropped_pmem_writes: AtomicU64,
 }
 
+/// Where the virtio devices are.
+enum Virtio {
+    /// Device n lies in window n (see [`layout::mmio_window`]).
+    Windows(Vec<Mutex<MmioTransport>>),
+    Pci(Box<PciBus>),
+}
+
 const SERIAL_END: u16 = layout::SERIAL_PORT + layout::SERIAL_PORTS;
+const PCI_END: u16 = layout::PCI_ADDRESS_PORT + layout::PCI_PORTS;
 
 impl Bus {
     pub fn new(
         serial: SerialPort,
         observer: Arc<dyn Observer>,
-        transports: Vec<MmioTransport>,
+        transports: Transports,
         pmem: Vec<Range<u64>>,
     ) -> Self {
-        let transports = transports.into_iter().map(Mutex::new).collect();
-        Self {
-            serial: Mutex::new(serial),
-            observer,
-            transports,
-            pmem,
-            dropped_pmem_writes: AtomicU64::new(0),
-        }
+        let virtio = match transports {
+            Transports::Mmio(windows) => Virtio::Windows(windows.into_iter().map(Mutex::new).collect()),
+            Transports::Pci(devices) => Virtio::Pci(Box::new(PciBus::new(devices))),
+        };
+        Self { serial: Mutex::new(serial), observer, virtio, pmem, dropped_pmem_writes: AtomicU64::new(0) }
     }
 
     /// The guest reads `data.len()` bytes from `port`.
@@ -49,6 +55,10 @@ impl Bus {
                 data.iter_mut().for_each(|byte| *byte = serial.read((port - layout::SERIAL_PORT) as u8));
             }
             layout::SLEEP_STATUS_PORT => data.fill(0),
+            layout::PCI_ADDRESS_PORT..PCI_END => match &self.virtio {
+                Virtio::Pci(bus) => bus.read_port(port, data),
+                Virtio::Windows(_) => data.fill(0xff),
+            },
             _ => data.fill(0xff),
         }
     }
@@ -61,6 +71,11 @@ impl Bus {
                 let mut serial = lock(&self.serial);
                 data.iter().for_each(|byte| serial.write((port - layout::SERIAL_PORT) as u8, *byte));
             }
+            layout::PCI_ADDRESS_PORT..PCI_END => {
+                if let Virtio::Pci(bus) = &self.virtio {
+                    bus.write_port(port, data);
+                }
+            }
             layout::STAMP_PORT => data.iter().for_each(|byte| self.observer.stamp(*byte)),
             layout::SLEEP_CONTROL_PORT if writes(layout::POWER_OFF) => return Some(End::PowerOff),
             layout::RESET_PORT if writes(layout::RESET_VALUE) => return Some(self.reset()),
@@ -72,17 +87,26 @@ impl Bus {
 
     /// The guest reads `data.len()` bytes at guest-physical `address`, where there is no memory.
     pub fn read_memory(&self, address: u64, data: &mut [u8]) {
-        match self.transport(address) {
-            Some((transport, offset)) => lock(transport).read(offset, data),
-            None => data.fill(0xff),
+        let found = match &self.virtio {
+            Virtio::Pci(bus) => bus.read_memory(address, data),
+            Virtio::Windows(windows) => {
+                window(windows, address).map(|(window, offset)| lock(window).read(offset, data)).is_some()
+            }
+        };
+        if !found {
+            data.fill(0xff);
         }
     }
 
     /// The guest writes `data` at guest-physical `address`, where there is no memory or none that it may write.
     pub fn write_memory(&self, address: u64, data: &[u8]) {
-        if let Some((transport, offset)) = self.transport(address) {
-            lock(transport).write(offset, data);
-        } else if self.is_pmem(address) {
+        let found = match &self.virtio {
+            Virtio::Pci(bus) => bus.write_memory(address, data),
+            Virtio::Windows(windows) => {
+                window(windows, address).map(|(window, offset)| lock(window).write(offset, data)).is_some()
+            }
+        };
+        if !found && self.is_pmem(address) {
             let before = self.dropped_pmem_writes.fetch_add(1, Ordering::Relaxed);
             if before == 0 {
                 self.observer.trouble(Trouble::PmemWrite);
@@ -111,12 +135,13 @@ impl Bus {
     pub fn reset(&self) -> End {
         if lock(&self.serial).panicked() { End::Panic } else { End::Reboot }
     }
+}
 
-    fn transport(&self, address: u64) -> Option<(&Mutex<MmioTransport>, u64)> {
-        let offset = address.checked_sub(layout::MMIO_START)?;
-        let index = usize::try_from(offset / layout::MMIO_SIZE).ok()?;
-        Some((self.transports.get(index)?, offset % layout::MMIO_SIZE))
-    }
+/// The window that `address` lies in, and the offset there.
+fn window(windows: &[Mutex<MmioTransport>], address: u64) -> Option<(&Mutex<MmioTransport>, u64)> {
+    let offset = address.checked_sub(layout::MMIO_START)?;
+    let index = usize::try_from(offset / layout::MMIO_SIZE).ok()?;
+    Some((windows.get(index)?, offset % layout::MMIO_SIZE))
 }
 
 /// State that a panicking thread left is still of the right shape; the guest may go on with it.

@@ -1,4 +1,4 @@
-//! From the spec's devices to virtio devices in their windows.
+//! From the spec's devices to virtio devices behind their transport.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::layout;
 use crate::observer::Troubles;
-use crate::spec::{Carrier, DiskPart, MachineSpec};
+use crate::pci::msix::MessageSink;
+use crate::spec::{Carrier, DiskPart, MachineSpec, Transport};
 use crate::virtio::balloon::Balloon;
 use crate::virtio::block::BlockDevice;
 use crate::virtio::block::disk::{self, Disk, Part};
@@ -16,7 +17,7 @@ use crate::virtio::pmem::PmemDevice;
 use crate::virtio::pmem::mapping::{self, Mapping, PrivateCopy};
 use crate::virtio::rng::Rng;
 use crate::virtio::vsock::VsockDevice;
-use crate::virtio::{self, GuestRam, MmioTransport, VirtioDevice};
+use crate::virtio::{self, Frontend, GuestRam, MmioTransport, PciTransport, VirtioDevice};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -32,8 +33,8 @@ pub enum Error {
 
 /// All devices of a machine.
 pub struct Devices {
-    /// In the order of their windows: pmem, blocks, vsock (or the console in its place), rng, balloon.
-    pub transports: Vec<MmioTransport>,
+    /// In the order of their addresses: pmem, blocks, vsock (or the console in its place), rng, balloon.
+    pub transports: Transports,
     /// What the guest is to see of persistent memory, and at which guest-physical address.
     pub pmem: Vec<(u64, Mapping)>,
     pub troubles: Arc<Troubles>,
@@ -41,7 +42,12 @@ pub struct Devices {
 
 impl Devices {
     /// Opens everything the spec names and builds the devices over it.
-    pub fn build(spec: &MachineSpec, memory: &Arc<GuestRam>) -> Result<Self, Error> {
+    /// Their messages, where they send any, go to `sink`.
+    pub fn build(
+        spec: &MachineSpec,
+        memory: &Arc<GuestRam>,
+        sink: Arc<dyn MessageSink>,
+    ) -> Result<Self, Error> {
         let mut devices: Vec<Arc<Mutex<dyn VirtioDevice>>> = Vec::with_capacity(spec.devices());
         let mut pmem = Vec::with_capacity(spec.pmem.len());
         let troubles = Arc::new(Troubles::default());
@@ -89,8 +95,49 @@ impl Devices {
         if spec.balloon {
             devices.push(Arc::new(Mutex::new(Balloon::default())));
         }
+        let transports = match spec.transport {
+            Transport::Mmio => Transports::mmio(devices, memory)?,
+            Transport::Pci => Transports::pci(devices, memory, sink)?,
+        };
+        Ok(Self { transports, pmem, troubles })
+    }
+}
+
+/// The devices, as their drivers reach them.
+pub enum Transports {
+    Mmio(Vec<MmioTransport>),
+    Pci(Vec<PciTransport>),
+}
+
+impl Transports {
+    fn mmio(devices: Vec<Arc<Mutex<dyn VirtioDevice>>>, memory: &Arc<GuestRam>) -> Result<Self, Error> {
         let transports = devices.into_iter().map(|device| MmioTransport::new(device, memory.clone()));
-        Ok(Self { transports: transports.collect::<Result<_, _>>()?, pmem, troubles })
+        Ok(Self::Mmio(transports.collect::<Result<_, _>>()?))
+    }
+
+    fn pci(
+        devices: Vec<Arc<Mutex<dyn VirtioDevice>>>,
+        memory: &Arc<GuestRam>,
+        sink: Arc<dyn MessageSink>,
+    ) -> Result<Self, Error> {
+        let mut transports = Vec::with_capacity(devices.len());
+        let mut notifications = 0;
+        for (index, device) in devices.into_iter().enumerate() {
+            // Below 4 GiB, as all of the gap is.
+            let home = layout::mmio_window(index) as u32;
+            let one = PciTransport::new(device, memory.clone(), sink.clone(), home, notifications)?;
+            notifications += one.frontend().queue_events().len();
+            transports.push(one);
+        }
+        Ok(Self::Pci(transports))
+    }
+
+    /// The devices, in their order.
+    pub fn frontends(&self) -> Vec<&Frontend> {
+        match self {
+            Self::Mmio(transports) => transports.iter().map(MmioTransport::frontend).collect(),
+            Self::Pci(transports) => transports.iter().map(PciTransport::frontend).collect(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::virtio::{MmioTransport, VirtioDevice};
+use crate::virtio::{Frontend, VirtioDevice};
 
 /// Events fetched from the kernel at a time.
 const BATCH: usize = 32;
@@ -66,24 +66,24 @@ impl Source {
 }
 
 impl EventLoop {
-    /// A loop over the devices behind `transports` that ends when `quit` becomes readable. It is this loop's alone.
-    pub fn new(transports: &[&MmioTransport], quit: EventFd) -> io::Result<Self> {
+    /// A loop over the devices behind `frontends` that ends when `quit` becomes readable. It is this loop's alone.
+    pub fn new(frontends: &[&Frontend], quit: EventFd) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         let watch = |fd, source: Source| {
             epoll.ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, source.pack()))
         };
         watch(quit.as_raw_fd(), Source::Quit)?;
-        let mut devices = Vec::with_capacity(transports.len());
-        for (device, transport) in transports.iter().enumerate() {
-            for (queue, event) in transport.queue_events().iter().enumerate() {
+        let mut devices = Vec::with_capacity(frontends.len());
+        for (device, frontend) in frontends.iter().enumerate() {
+            for (queue, event) in frontend.queue_events().iter().enumerate() {
                 watch(event.as_raw_fd(), Source::Queue { device, queue })?;
             }
-            if let Some(fd) = transport.device_event_fd() {
+            if let Some(fd) = frontend.device_event_fd() {
                 watch(fd, Source::Device { device })?;
             }
             devices.push(Served {
-                device: transport.device().clone(),
-                queue_events: transport.queue_events().to_vec(),
+                device: frontend.device().clone(),
+                queue_events: frontend.queue_events().to_vec(),
             });
         }
         Ok(Self { epoll, devices, quit })

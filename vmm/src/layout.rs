@@ -3,7 +3,8 @@
 //! ```text
 //! 0x0000_0000  RAM: boot structures below 640 KiB, the firmware's tables from 0xe_0000, kernel, initramfs
 //!              (up to 3 GiB)
-//! 0xd000_0000  virtio-mmio windows, one page each
+//! 0xd000_0000  virtio devices' registers, a page each: virtio-mmio windows, or what is behind PCI devices' first base
+//!              address register
 //! 0xfec0_0000  IOAPIC, 0xfee0_0000 local APICs, both in KVM
 //! 0xfffb_d000  KVM's own pages for Intel processors
 //! 0x1_0000_0000  the rest of the RAM
@@ -18,10 +19,12 @@ pub const GAP_START: u64 = 3 << 30;
 /// Where RAM goes on.
 pub const GAP_END: u64 = 4 << 30;
 
-/// The first virtio-mmio window.
+/// The first virtio device's registers.
 pub const MMIO_START: u64 = 0xd000_0000;
-/// The size of one virtio-mmio window, in bytes.
+/// The size of one virtio device's registers, in bytes.
 pub const MMIO_SIZE: u64 = 0x1000;
+/// As much as a PCI bus may use for its devices' registers, wherever the guest moves them.
+pub const PCI_MEMORY_SIZE: u64 = 1 << 20;
 /// Global system interrupt of the first virtio device; the next one has the next.
 pub const FIRST_GSI: u32 = 5;
 /// The IOAPIC has 24 inputs.
@@ -72,6 +75,10 @@ pub const SLEEP_TYPE_OFF: u8 = 5;
 pub const POWER_OFF: u8 = SLEEP_TYPE_OFF << 2 | 1 << 5;
 /// Bytes that the guest writes here go to [`crate::Observer::stamp`].
 pub const STAMP_PORT: u16 = 0x5f0;
+/// Where configuration mechanism #1 reaches the PCI bus: the address register, then the data register.
+pub const PCI_ADDRESS_PORT: u16 = 0xcf8;
+pub const PCI_DATA_PORT: u16 = 0xcfc;
+pub const PCI_PORTS: u16 = 8;
 /// Keyboard controller: nothing but its reset line is there, which kernels without ACPI pull to restart.
 pub const KEYBOARD_PORT: u16 = 0x64;
 pub const KEYBOARD_RESET: u8 = 0xfe;
@@ -90,7 +97,7 @@ pub fn persistent_memory_start(memory: u64) -> u64 {
 /// Persistent memory devices begin on this boundary, so that huge pages can map them.
 pub const PERSISTENT_MEMORY_ALIGNMENT: u64 = 1 << 30;
 
-/// Address of virtio device `index`'s register window.
+/// Address of virtio device `index`'s registers.
 pub fn mmio_window(index: usize) -> u64 {
     MMIO_START + index as u64 * MMIO_SIZE
 }

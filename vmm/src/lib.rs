@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use vmm::{EventFd, Firmware, Machine, MachineSpec, Observer, Trouble};
+//! use vmm::{EventFd, Firmware, Machine, MachineSpec, Observer, Transport, Trouble};
 //!
 //! struct Console;
 //! impl Observer for Console {
@@ -25,6 +25,7 @@
 //!     initramfs: vec![],
 //!     cmdline: "console=ttyS0 panic=-1".into(),
 //!     firmware: Firmware::Acpi,
+//!     transport: Transport::Mmio,
 //!     pmem: vec![],
 //!     blocks: vec![],
 //!     vsock: None,
@@ -47,6 +48,7 @@ pub mod layout;
 pub mod machine;
 mod memory;
 mod observer;
+pub mod pci;
 mod serial;
 pub mod spec;
 mod vcpu;
@@ -55,5 +57,7 @@ mod x86_64;
 
 pub use machine::{Error, Machine};
 pub use observer::{End, Observer, Report, Trouble};
-pub use spec::{BlockSpec, Carrier, DiskPart, Firmware, InitramfsPart, MachineSpec, PmemSpec, VsockSpec};
+pub use spec::{
+    BlockSpec, Carrier, DiskPart, Firmware, InitramfsPart, MachineSpec, PmemSpec, Transport, VsockSpec,
+};
 pub use vmm_sys_util::eventfd::EventFd;

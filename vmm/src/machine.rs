@@ -5,21 +5,22 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
 
-use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
-use kvm_ioctls::{IoEventAddress, Kvm, VmFd};
+use kvm_bindings::{KVM_MEM_READONLY, kvm_msi, kvm_userspace_memory_region};
+use kvm_ioctls::{IoEventAddress, Kvm, NoDatamatch, VmFd};
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use crate::bus::Bus;
-use crate::devices::{self, Devices};
+use crate::devices::{self, Devices, Transports};
 use crate::event_loop::EventLoop;
 use crate::jail::{self, Filters, ThreadKind};
 use crate::observer::{End, Observer, Report};
+use crate::pci::msix::MessageSink;
 use crate::serial::SerialPort;
 use crate::spec::{self, MachineSpec};
 use crate::vcpu::{self, Shared, Vcpu, kick};
 use crate::virtio::mmio::QUEUE_NOTIFY;
-use crate::virtio::{GuestRam, MmioTransport};
+use crate::virtio::{Frontend, GuestRam};
 use crate::{layout, memory, x86_64};
 
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +53,7 @@ pub enum Error {
 
 /// A machine that has not started.
 pub struct Machine {
-    vm: VmFd,
+    vm: Arc<VmFd>,
     vcpus: Vec<Vcpu>,
     memory: Arc<GuestRam>,
     devices: Devices,
@@ -63,10 +64,10 @@ impl Machine {
     pub fn new(spec: MachineSpec) -> Result<Self, Error> {
         spec.validate()?;
         let kvm = Kvm::new().map_err(Error::OpenKvm)?;
-        let vm = create_vm(&kvm)?;
+        let vm = Arc::new(create_vm(&kvm)?);
         let memory = Arc::new(memory::allocate(spec.memory)?);
         let entry = x86_64::load(&spec, &memory)?;
-        let devices = Devices::build(&spec, &memory)?;
+        let devices = Devices::build(&spec, &memory, vm.clone())?;
         map_memory(&vm, &memory, &devices)?;
         let supported = x86_64::cpuid::Supported::query(&kvm)?;
         let mut vcpus = Vec::with_capacity(spec.vcpus.into());
@@ -95,7 +96,7 @@ impl Machine {
         self.vm.register_irqfd(&irq, layout::SERIAL_GSI).map_err(kvm_error("connect the serial port"))?;
         connect(&self.vm, &self.devices.transports)?;
         let wake = eventfd()?;
-        let servants = servants(&self.devices.transports)?;
+        let servants = servants(&self.devices.transports.frontends())?;
         let quit = servants.iter().map(|servant| clone(&servant.quit)).collect::<Result<Vec<_>, _>>()?;
         let pmem = self.devices.pmem.iter().map(|(start, mapping)| *start..*start + mapping.size()).collect();
         self.devices.troubles.listen(observer.clone());
@@ -170,16 +171,46 @@ fn map_memory(vm: &VmFd, memory: &GuestRam, devices: &Devices) -> Result<(), Err
 }
 
 /// Lets queue notifications and interrupts go between the guest and the event loop without passing the vCPU threads.
-fn connect(vm: &VmFd, transports: &[MmioTransport]) -> Result<(), Error> {
-    for (index, transport) in transports.iter().enumerate() {
-        let notify = IoEventAddress::Mmio(layout::mmio_window(index) + QUEUE_NOTIFY);
-        for (queue, event) in (0u32..).zip(transport.queue_events()) {
-            vm.register_ioevent(event, &notify, queue).map_err(kvm_error("connect a virtqueue"))?;
+fn connect(vm: &VmFd, transports: &Transports) -> Result<(), Error> {
+    let queue_error = || kvm_error("connect a virtqueue");
+    match transports {
+        Transports::Mmio(windows) => {
+            for (index, window) in windows.iter().enumerate() {
+                let notify = IoEventAddress::Mmio(layout::mmio_window(index) + QUEUE_NOTIFY);
+                for (queue, event) in (0u32..).zip(window.frontend().queue_events()) {
+                    vm.register_ioevent(event, &notify, queue).map_err(queue_error())?;
+                }
+            }
         }
-        vm.register_irqfd(transport.interrupt().irqfd(), layout::gsi(index))
-            .map_err(kvm_error("connect a device's interrupt"))?;
+        Transports::Pci(devices) => {
+            for device in devices {
+                for (queue, event) in device.frontend().queue_events().iter().enumerate() {
+                    let notify = IoEventAddress::Mmio(device.notification_address(queue));
+                    vm.register_ioevent(event, &notify, NoDatamatch).map_err(queue_error())?;
+                }
+            }
+        }
+    }
+    for (index, frontend) in transports.frontends().into_iter().enumerate() {
+        if let Some(irqfd) = frontend.interrupt().irqfd() {
+            vm.register_irqfd(irqfd, layout::gsi(index))
+                .map_err(kvm_error("connect a device's interrupt"))?;
+        }
     }
     Ok(())
+}
+
+impl MessageSink for VmFd {
+    fn send(&self, address: u64, data: u32) {
+        let message = kvm_msi {
+            address_lo: address as u32,
+            address_hi: (address >> 32) as u32,
+            data,
+            ..Default::default()
+        };
+        // KVM refuses what is no interrupt. It is the guest's own word, and its own loss.
+        let _ = self.signal_msi(message);
+    }
 }
 
 /// A thread that serves devices, before it starts.
@@ -191,12 +222,12 @@ struct Servant {
 
 /// One for all devices but those that wait for a disk, which have one each: what takes long on a disk, as flushing does,
 /// never keeps the guest from talking.
-fn servants(transports: &[MmioTransport]) -> Result<Vec<Servant>, Error> {
-    let (disks, others): (Vec<_>, Vec<_>) = transports.iter().partition(|one| one.waits_for_disk());
+fn servants(frontends: &[&Frontend]) -> Result<Vec<Servant>, Error> {
+    let (disks, others): (Vec<_>, Vec<_>) = frontends.iter().partition(|one| one.waits_for_disk());
     let disks = disks.into_iter().map(|disk| (ThreadKind::Disk, vec![disk]));
-    let servant = |(kind, transports): (ThreadKind, Vec<&MmioTransport>)| {
+    let servant = |(kind, frontends): (ThreadKind, Vec<&Frontend>)| {
         let quit = eventfd()?;
-        let event_loop = EventLoop::new(&transports, clone(&quit)?)
+        let event_loop = EventLoop::new(&frontends, clone(&quit)?)
             .map_err(|source| Error::Host { doing: "setting up the devices' event loop", source })?;
         Ok(Servant { kind, event_loop, quit })
     };
@@ -306,8 +337,11 @@ mod tests {
             |disk| Arc::new(Mutex::new(BlockDevice::new(disk, "disk"))) as Arc<Mutex<dyn VirtioDevice>>;
         let devices = [block(read), block(written()), Arc::new(Mutex::new(Rng::default())), block(written())];
         let memory = Arc::new(memory::allocate(2 << 20).unwrap());
-        let transport = |device| MmioTransport::new(device, memory.clone()).unwrap();
-        let servants = servants(&devices.map(transport)).unwrap();
+        let frontends = devices.map(|device| {
+            let line = |_| Ok(crate::virtio::Interrupt::line().unwrap());
+            Frontend::new(device, memory.clone(), line).unwrap()
+        });
+        let servants = servants(&frontends.each_ref()).unwrap();
         let shapes = servants.iter().map(|servant| (servant.kind, servant.event_loop.devices()));
         let expected = [(ThreadKind::Devices, 2), (ThreadKind::Disk, 1), (ThreadKind::Disk, 1)];
         assert_eq!(shapes.collect::<Vec<_>>(), expected);

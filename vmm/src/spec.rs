@@ -30,6 +30,7 @@ pub struct MachineSpec {
     /// The kernel's command line, at most 2047 bytes. With [`Firmware::CommandLine`] the monitor appends the devices.
     pub cmdline: String,
     pub firmware: Firmware,
+    pub transport: Transport,
     /// Read-only persistent memory devices: `/dev/pmem0`, ….
     pub pmem: Vec<PmemSpec>,
     /// Block devices: `/dev/vda`, ….
@@ -46,8 +47,17 @@ pub struct MachineSpec {
 pub enum Firmware {
     /// Hardware-reduced ACPI tables (ACPI 6.5, section 4.1).
     Acpi,
-    /// An MP table, and `virtio_mmio.device=` on the command line, for kernels without ACPI.
+    /// An MP table, and `virtio_mmio.device=` on the command line (with [`Transport::Mmio`]), for kernels without ACPI.
     CommandLine,
+}
+
+/// How the guest's drivers reach their virtio devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transport {
+    /// A window of registers for each, which the firmware announces.
+    Mmio,
+    /// A PCI bus with modern virtio devices on it, whose interrupts are messages (MSI-X).
+    Pci,
 }
 
 /// A piece of the initramfs.
@@ -197,6 +207,7 @@ mod tests {
             initramfs: vec![],
             cmdline: String::new(),
             firmware: Firmware::Acpi,
+            transport: Transport::Mmio,
             pmem: vec![],
             blocks: vec![],
             vsock: None,

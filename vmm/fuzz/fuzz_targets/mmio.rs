@@ -70,7 +70,7 @@ fuzz_target!(|input: Input| {
     for step in input.steps.iter().take(256) {
         take(step, &mut window, &mut driver);
         let status = status(&window);
-        let registers = window.registers();
+        let registers = window.frontend().registers();
         assert!(status & 8 == 0 || registers.driver_features & 1 << 32 != 0, "FEATURES_OK without VERSION_1");
         assert!(status & 4 == 0 || status & 8 != 0, "DRIVER_OK without FEATURES_OK");
     }
@@ -92,7 +92,7 @@ fn take(step: &Step, window: &mut MmioTransport, driver: &mut MockDriver) {
                 features(window, 1 << 32 | 1 << 29);
                 set(window, STATUS, 11);
             }
-            11 if !window.registers().queues[0].ready => {
+            11 if !window.frontend().registers().queues[0].ready => {
                 let queue: &MockQueue = &driver.queues[0];
                 queue_registers(window, 64, queue.addresses());
             }
@@ -118,8 +118,8 @@ fn take(step: &Step, window: &mut MmioTransport, driver: &mut MockDriver) {
             driver.memory.write_slice(&bytes, GuestAddress(address.into())).expect("low memory");
         }
         Step::Serve => {
-            let _ = window.queue_events()[0].read();
-            window.device().lock().expect("device").queue_notified(0);
+            let _ = window.frontend().queue_events()[0].read();
+            window.frontend().device().lock().expect("device").queue_notified(0);
             let _ = driver.queues[0].take_used();
         }
     }

@@ -102,6 +102,8 @@ const MAIN: &[i64] = &[
 /// _IO(KVMIO, 0x80) and _IO(KVMIO, 0x81)'s neighbour that reads the registers, for the report on a fault.
 const KVM_RUN: u64 = 0xae80;
 const KVM_GET_REGS: u64 = 0x8090_ae81;
+/// _IOW(KVMIO, 0xa5, struct kvm_msi): a device's interrupt, by PCI.
+const KVM_SIGNAL_MSI: u64 = 0x4020_aea5;
 /// Used on sockets that were just accepted.
 const FIONBIO: u64 = 0x5421;
 
@@ -118,9 +120,9 @@ impl Filters {
     pub fn prepare() -> Result<Self, Error> {
         register_signal_handler(libc::SIGSYS, refused).map_err(Error::Handler)?;
         Ok(Self {
-            vcpu: compile(VCPU, &[KVM_RUN, KVM_GET_REGS])?,
-            devices: compile(DEVICES, &[FIONBIO])?,
-            disk: compile(DISK, &[])?,
+            vcpu: compile(VCPU, &[KVM_RUN, KVM_GET_REGS, KVM_SIGNAL_MSI])?,
+            devices: compile(DEVICES, &[FIONBIO, KVM_SIGNAL_MSI])?,
+            disk: compile(DISK, &[KVM_SIGNAL_MSI])?,
             main: compile(MAIN, &[])?,
         })
     }

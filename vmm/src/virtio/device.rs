@@ -18,10 +18,21 @@ pub enum Error {
     /// An operation on the host failed.
     #[error("{doing}")]
     Host { doing: String, source: std::io::Error },
+    /// The device's queues do not fit into the transport.
+    #[error("virtio device {kind} has {queues} queues, more than a PCI device of this monitor can have")]
+    TooManyQueues { kind: u32, queues: usize },
+}
+
+impl Error {
+    pub(super) fn eventfd(source: std::io::Error) -> Self {
+        Self::Host { doing: "cannot create a virtio device's eventfd".into(), source }
+    }
 }
 
 /// One queue that the driver has set up, with the event that announces new buffers in it.
 pub struct ActiveQueue {
+    /// Which of the device's queues it is.
+    pub index: usize,
     /// Addresses checked to lie in guest memory, event index set as negotiated.
     pub queue: Queue,
     /// The queue's ioeventfd. A device that stops early for the sake of the others writes to it, to be called again.
@@ -56,7 +67,7 @@ impl Activation {
 /// A virtio device without its transport.
 ///
 /// [`activate`](Self::activate), [`reset`](Self::reset) and the configuration accesses come from the vCPU that
-/// touched the register window, the rest from the event loop; a mutex around the device keeps them apart.
+/// touched the transport's registers, the rest from the event loop; a mutex around the device keeps them apart.
 pub trait VirtioDevice: Send {
     /// Virtio device ID (virtio 1.2, section 5): 2 for block, 27 for pmem.
     fn kind(&self) -> u32;

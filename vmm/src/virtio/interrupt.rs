@@ -1,9 +1,12 @@
-//! A device's interrupt line: an irqfd and the reasons for pulling it.
+//! A device's interrupts: the reasons for them, and the way they take to the guest.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use crate::pci::msix::Msix;
 
 /// InterruptStatus bit 0: a used buffer was put into a queue.
 pub const USED_BUFFER: u32 = 1;
@@ -11,44 +14,67 @@ pub const USED_BUFFER: u32 = 1;
 pub const CONFIGURATION: u32 = 2;
 
 /// Shared between a device, which raises it, and its transport, where the driver reads and acknowledges the reasons.
-#[derive(Debug)]
 pub struct Interrupt {
-    irqfd: EventFd,
+    way: Way,
     status: AtomicU32,
     needs_reset: AtomicBool,
     generation: AtomicU32,
 }
 
+enum Way {
+    /// One for all reasons, to be registered with KVM as the irqfd (edge-triggered) of the device's GSI.
+    Line(EventFd),
+    /// A vector for each reason, as the driver wants it.
+    Messages(Arc<Msix>),
+}
+
 impl Interrupt {
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            irqfd: EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?,
+    /// By a line of its own.
+    pub fn line() -> io::Result<Self> {
+        Ok(Self::new(Way::Line(EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?)))
+    }
+
+    /// By message-signalled interrupts.
+    pub fn messages(msix: Arc<Msix>) -> Self {
+        Self::new(Way::Messages(msix))
+    }
+
+    fn new(way: Way) -> Self {
+        Self {
+            way,
             status: AtomicU32::new(0),
             needs_reset: AtomicBool::new(false),
             generation: AtomicU32::new(0),
-        })
+        }
     }
 
-    /// To be registered with KVM as the irqfd (edge-triggered) of the device's GSI.
-    pub fn irqfd(&self) -> &EventFd {
-        &self.irqfd
+    /// The line's irqfd, where there is one.
+    pub fn irqfd(&self) -> Option<&EventFd> {
+        match &self.way {
+            Way::Line(irqfd) => Some(irqfd),
+            Way::Messages(_) => None,
+        }
     }
 
-    /// Tells the driver that used buffers wait for it.
-    pub fn used_buffer(&self) {
-        self.raise(USED_BUFFER);
+    /// Tells the driver that used buffers wait for it in queue `index`.
+    pub fn used_buffer(&self, index: usize) {
+        self.status.fetch_or(USED_BUFFER, Ordering::AcqRel);
+        match &self.way {
+            Way::Line(irqfd) => pull(irqfd),
+            Way::Messages(msix) => msix.raise_for_queue(index),
+        }
     }
 
     /// Tells the driver that the configuration space changed.
     pub fn configuration_changed(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
-        self.raise(CONFIGURATION);
+        self.raise_configuration();
     }
 
     /// Reports the driver's queues as broken beyond repair: DEVICE_NEEDS_RESET (virtio 1.2, section 2.1.2).
     pub fn needs_reset(&self) {
         self.needs_reset.store(true, Ordering::Release);
-        self.raise(CONFIGURATION);
+        self.raise_configuration();
     }
 
     /// Whether [`needs_reset`](Self::needs_reset) was called since the last [`clear`](Self::clear).
@@ -71,15 +97,30 @@ impl Interrupt {
         self.status.fetch_and(!bits, Ordering::AcqRel);
     }
 
+    /// The ISR register of virtio over PCI: reading it forgets the reasons.
+    pub fn take_status(&self) -> u32 {
+        self.status.swap(0, Ordering::AcqRel)
+    }
+
     /// Back to the state after construction, as the device is reset.
     pub fn clear(&self) {
         self.needs_reset.store(false, Ordering::Release);
         self.status.store(0, Ordering::Release);
+        if let Way::Messages(msix) = &self.way {
+            msix.forget_vectors();
+        }
     }
 
-    fn raise(&self, reason: u32) {
-        self.status.fetch_or(reason, Ordering::AcqRel);
-        // The counter of an eventfd that KVM drains cannot come near its limit of 2^64-2, the only way to fail.
-        let _ = self.irqfd.write(1);
+    fn raise_configuration(&self) {
+        self.status.fetch_or(CONFIGURATION, Ordering::AcqRel);
+        match &self.way {
+            Way::Line(irqfd) => pull(irqfd),
+            Way::Messages(msix) => msix.raise_for_configuration(),
+        }
     }
+}
+
+fn pull(irqfd: &EventFd) {
+    // The counter of an eventfd that KVM drains cannot come near its limit of 2^64-2, the only way to fail.
+    let _ = irqfd.write(1);
 }

@@ -1,9 +1,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use virtio_bindings::virtio_config::*;
+
 use super::*;
+use crate::virtio::frontend::Registers;
 use crate::virtio::mock_driver::MockDriver;
 use crate::virtio::rng::Rng;
-use crate::virtio::{COMMON_FEATURES, interrupt};
+use crate::virtio::{Activation, COMMON_FEATURES, interrupt};
 
 const DRIVER: u32 = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
 const NEGOTIATED: u32 = DRIVER | VIRTIO_CONFIG_S_FEATURES_OK;
@@ -94,11 +97,11 @@ fn a_driver_comes_up_is_served_and_goes() {
     assert_eq!(window.status(), RUNNING);
 
     // The buffer was there before the device: it is told of by itself.
-    window.0.queue_events()[0].read().unwrap();
-    window.0.device().lock().unwrap().queue_notified(0);
+    window.0.frontend().queue_events()[0].read().unwrap();
+    window.0.frontend().device().lock().unwrap().queue_notified(0);
     assert_eq!(driver.queues[0].take_used(), Some((0, 16)));
     assert_eq!(window.get(VIRTIO_MMIO_INTERRUPT_STATUS), interrupt::USED_BUFFER);
-    assert_eq!(window.0.interrupt().irqfd().read().unwrap(), 1);
+    assert_eq!(window.0.frontend().interrupt().irqfd().unwrap().read().unwrap(), 1);
     window.set(VIRTIO_MMIO_INTERRUPT_ACK, interrupt::USED_BUFFER);
     assert_eq!(window.get(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
 
@@ -106,14 +109,14 @@ fn a_driver_comes_up_is_served_and_goes() {
     window.set(VIRTIO_MMIO_QUEUE_READY, 0);
     window.set(VIRTIO_MMIO_DRIVER_FEATURES, 0);
     assert_eq!(window.get(VIRTIO_MMIO_QUEUE_READY), 1);
-    assert_eq!(window.0.registers().driver_features, COMMON_FEATURES);
+    assert_eq!(window.0.frontend().registers().driver_features, COMMON_FEATURES);
 
     window.set(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
     window.set(VIRTIO_MMIO_QUEUE_NOTIFY, 7);
     window.set(VIRTIO_MMIO_STATUS, 0);
-    assert_eq!(*window.0.registers(), Registers { queues: vec![Default::default()], ..Default::default() });
+    assert_eq!(*window.0.frontend().registers(), Registers::new(&[64]));
     driver.queues[0].add(&[buffer]);
-    window.0.device().lock().unwrap().queue_notified(0);
+    window.0.frontend().device().lock().unwrap().queue_notified(0);
     assert_eq!(driver.queues[0].take_used(), None);
 }
 
@@ -241,6 +244,6 @@ fn configuration_space_is_the_devices() {
     window.0.write(CONFIG + 4, &[9]);
     assert_eq!(WRITES.load(Ordering::Relaxed), 1);
     assert_eq!(window.get(VIRTIO_MMIO_CONFIG_GENERATION), 0);
-    window.0.interrupt().configuration_changed();
+    window.0.frontend().interrupt().configuration_changed();
     assert_eq!(window.get(VIRTIO_MMIO_CONFIG_GENERATION), 1);
 }

@@ -42,11 +42,10 @@ impl MockDriver {
     pub fn new(sizes: &[u16]) -> Self {
         let ranges = [(GuestAddress(0), Self::RAM as usize)];
         let memory = Arc::new(GuestRam::from_ranges(&ranges).expect("guest memory"));
-        let queue =
-            |(index, &size): (usize, &u16)| MockQueue::new(memory.clone(), index as u64 * QUEUE_SPACE, size);
+        let queue = |(index, &size): (usize, &u16)| MockQueue::new(memory.clone(), index, size);
         let queues = sizes.iter().enumerate().map(queue).collect();
         let heap = sizes.len() as u64 * QUEUE_SPACE;
-        Self { memory, interrupt: Arc::new(Interrupt::new().expect("eventfd")), queues, heap }
+        Self { memory, interrupt: Arc::new(Interrupt::line().expect("eventfd")), queues, heap }
     }
 
     /// A driver that has brought up `device` with all that it offers.
@@ -118,6 +117,7 @@ impl MockDriver {
 /// One split virtqueue as its driver has it.
 pub struct MockQueue {
     memory: Arc<GuestRam>,
+    index: usize,
     base: u64,
     size: u16,
     next_descriptor: u16,
@@ -127,10 +127,11 @@ pub struct MockQueue {
 }
 
 impl MockQueue {
-    fn new(memory: Arc<GuestRam>, base: u64, size: u16) -> Self {
+    fn new(memory: Arc<GuestRam>, index: usize, size: u16) -> Self {
         assert!(size <= 1024);
         let kick = Arc::new(EventFd::new(EFD_NONBLOCK).expect("eventfd"));
-        Self { memory, base, size, next_descriptor: 0, available: 0, seen: 0, kick }
+        let base = index as u64 * QUEUE_SPACE;
+        Self { memory, index, base, size, next_descriptor: 0, available: 0, seen: 0, kick }
     }
 
     /// The device's side of it.
@@ -141,7 +142,7 @@ impl MockQueue {
         queue.try_set_used_ring_address(GuestAddress(self.base + USED)).expect("used ring");
         queue.set_event_idx(event_index);
         queue.set_ready(true);
-        ActiveQueue { queue, kick: self.kick.clone() }
+        ActiveQueue { index: self.index, queue, kick: self.kick.clone() }
     }
 
     /// Addresses of the descriptor table, the available ring and the used ring.

@@ -1,18 +1,20 @@
-//! Virtio devices behind virtio-mmio windows (virtio 1.2, section 4.2).
+//! Virtio devices, by virtio-mmio (virtio 1.2, section 4.2) or virtio over PCI (section 4.1).
 //!
-//! A guest driver meets a device in two places: the register window ([`mmio::MmioTransport`], reached from a vCPU's
-//! exit) where it negotiates features and says where its queues are, and the queues themselves, which the device
-//! reads and writes on the monitor's event loop. Everything in either place is the guest's word and is checked as
-//! it enters: registers in [`mmio`], queues and descriptor chains in [`ring`] and [`chain`]. A device only sees
-//! slices of guest memory that exist.
+//! A guest driver meets a device in two places: the registers ([`mmio`] and [`pci`] are two maps of the same
+//! [`frontend`], reached from a vCPU's exit) where it negotiates features and says where its queues are, and the queues
+//! themselves, which the device reads and writes on the monitor's event loop. Everything in either place is the
+//! guest's word and is checked as it enters: registers in [`frontend`], queues and descriptor chains in [`ring`] and
+//! [`chain`]. A device only sees slices of guest memory that exist.
 
 pub mod balloon;
 pub mod block;
 pub mod chain;
 pub mod console;
 pub mod device;
+pub mod frontend;
 pub mod interrupt;
 pub mod mmio;
+pub mod pci;
 pub mod pmem;
 pub mod ring;
 pub mod rng;
@@ -20,8 +22,10 @@ mod transfer;
 pub mod vsock;
 
 pub use device::{Activation, VirtioDevice};
+pub use frontend::Frontend;
 pub use interrupt::Interrupt;
 pub use mmio::MmioTransport;
+pub use pci::PciTransport;
 
 /// The guest's RAM, as devices see it.
 pub type GuestRam = vm_memory::GuestMemoryMmap<()>;

@@ -17,6 +17,7 @@ const BYTES_PER_TURN: usize = 32 << 20;
 /// A driver that breaks the ring itself (an impossible index, a head outside of the table) is told by
 /// DEVICE_NEEDS_RESET, and the ring yields nothing more. A chain that is broken by itself is yielded empty.
 pub struct Ring {
+    index: usize,
     queue: Queue,
     kick: Arc<EventFd>,
     interrupt: Arc<Interrupt>,
@@ -27,7 +28,14 @@ pub struct Ring {
 
 impl Ring {
     pub fn new(active: ActiveQueue, interrupt: Arc<Interrupt>) -> Self {
-        Self { queue: active.queue, kick: active.kick, interrupt, unannounced: false, broken: false }
+        Self {
+            index: active.index,
+            queue: active.queue,
+            kick: active.kick,
+            interrupt,
+            unannounced: false,
+            broken: false,
+        }
     }
 
     /// Answers every available chain with `serve`, which returns how many bytes it wrote to it.
@@ -98,7 +106,7 @@ impl Ring {
     pub fn notify_driver(&mut self, memory: &GuestRam) {
         let unannounced = std::mem::take(&mut self.unannounced);
         if unannounced && !self.broken && self.queue.needs_notification(memory).unwrap_or(true) {
-            self.interrupt.used_buffer();
+            self.interrupt.used_buffer(self.index);
         }
     }
 

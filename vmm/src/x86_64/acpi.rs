@@ -1,11 +1,13 @@
 //! Hardware-reduced ACPI tables (ACPI 6.5).
 //!
 //! They describe a machine that has nothing a kernel would have to probe for: no timer but the local APIC's, no
-//! keyboard controller, no CMOS clock, no VGA, no PCI. What is there is listed in the DSDT.
+//! keyboard controller, no CMOS clock, no VGA, and no PCI bus unless the devices are on it. What is there is listed in
+//! the DSDT.
 
 use acpi_tables::Aml;
 use acpi_tables::aml::{
-    Device, EISAName, IO, Interrupt, Memory32Fixed, Name, Package, ResourceTemplate, Scope,
+    AddressSpace as Resource, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Memory32Fixed, Name,
+    Package, ResourceTemplate, Scope,
 };
 use acpi_tables::fadt::{FADTBuilder, Flags};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
@@ -15,7 +17,7 @@ use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
 
 use crate::layout;
-use crate::spec::MachineSpec;
+use crate::spec::{MachineSpec, Transport};
 
 const OEM: [u8; 6] = *b"VMRUN ";
 const TABLE: [u8; 8] = *b"VMRUNMON";
@@ -33,8 +35,8 @@ const NO_CMOS_CLOCK: u16 = 1 << 5;
 /// All tables as one block, to lie at [`layout::ACPI_START`]; the RSDP comes first.
 pub fn tables(spec: &MachineSpec) -> Vec<u8> {
     let mut block = Block { bytes: vec![0; Rsdp::len()] };
-    let dsdt = block.add(&dsdt(spec.devices()));
-    let fadt = block.add(&fadt(dsdt));
+    let dsdt = block.add(&dsdt(spec));
+    let fadt = block.add(&fadt(dsdt, spec.transport));
     let madt = block.add(&madt(spec.vcpus));
     let mut xsdt = XSDT::new(OEM, TABLE, REVISION);
     xsdt.add_entry(fadt);
@@ -65,7 +67,7 @@ fn bytes(table: &dyn Aml) -> Vec<u8> {
     bytes
 }
 
-fn fadt(dsdt: u64) -> Vec<u8> {
+fn fadt(dsdt: u64, transport: Transport) -> Vec<u8> {
     let port = |port: u16| GAS::new(AddressSpace::SystemIo, 8, 0, AccessSize::ByteAccess, port.into());
     let mut fadt = FADTBuilder::new(OEM, TABLE, REVISION)
         .dsdt_64(dsdt)
@@ -75,7 +77,11 @@ fn fadt(dsdt: u64) -> Vec<u8> {
         // The kernel looks for fixed buttons where these are clear.
         .flag(Flags::PwrButton)
         .flag(Flags::SlpButton);
-    fadt.iapc_boot_arch = (NO_VGA | NO_MSI | NO_ASPM | NO_CMOS_CLOCK).into();
+    let no_msi = match transport {
+        Transport::Mmio => NO_MSI,
+        Transport::Pci => 0,
+    };
+    fadt.iapc_boot_arch = (NO_VGA | no_msi | NO_ASPM | NO_CMOS_CLOCK).into();
     fadt.reset_reg = port(layout::RESET_PORT);
     fadt.reset_value = layout::RESET_VALUE;
     fadt.sleep_control_reg = port(layout::SLEEP_CONTROL_PORT);
@@ -92,7 +98,7 @@ fn madt(vcpus: u8) -> Vec<u8> {
     bytes(&madt)
 }
 
-fn dsdt(devices: usize) -> Vec<u8> {
+fn dsdt(spec: &MachineSpec) -> Vec<u8> {
     let off = Name::new("_S5_".into(), &Package::new(vec![&layout::SLEEP_TYPE_OFF, &0u8]));
     let mut dsdt = Sdt::new(*b"DSDT", SDT_HEADER, 6, OEM, TABLE, REVISION);
     dsdt.append_slice(&bytes(&off));
@@ -113,11 +119,45 @@ fn dsdt(devices: usize) -> Vec<u8> {
             ],
         )],
     )));
-    for index in 0..devices {
-        dsdt.append_slice(&virtio(index));
+    match spec.transport {
+        Transport::Mmio => (0..spec.devices()).for_each(|index| dsdt.append_slice(&virtio(index))),
+        Transport::Pci => dsdt.append_slice(&host_bridge()),
     }
     dsdt.update_checksum();
     dsdt.as_slice().to_vec()
+}
+
+/// A conventional PCI host bridge: one bus, configuration mechanism #1, and the addresses its devices may be moved to.
+/// There are no interrupt lines to route.
+fn host_bridge() -> Vec<u8> {
+    let start = layout::MMIO_START as u32;
+    let end = (layout::MMIO_START + layout::PCI_MEMORY_SIZE - 1) as u32;
+    bytes(&Scope::new(
+        "_SB_".into(),
+        vec![&Device::new(
+            "PCI0".into(),
+            vec![
+                &Name::new("_HID".into(), &EISAName::new("PNP0A03")),
+                &Name::new("_UID".into(), &0u8),
+                &Name::new("_SEG".into(), &0u8),
+                &Name::new("_BBN".into(), &0u8),
+                &Name::new("_CCA".into(), &1u8),
+                &Name::new(
+                    "_CRS".into(),
+                    &ResourceTemplate::new(vec![
+                        &Resource::new_bus_number(0u16, 0u16),
+                        &IO::new(
+                            layout::PCI_ADDRESS_PORT,
+                            layout::PCI_ADDRESS_PORT,
+                            1,
+                            layout::PCI_PORTS as u8,
+                        ),
+                        &Resource::new_memory(AddressSpaceCacheable::NotCacheable, true, start, end, None),
+                    ]),
+                ),
+            ],
+        )],
+    ))
 }
 
 /// Linux's virtio_mmio driver binds to "LNRO0005".
@@ -173,6 +213,7 @@ mod tests {
             initramfs: vec![],
             cmdline: String::new(),
             firmware: Firmware::Acpi,
+            transport: Transport::Mmio,
             pmem: vec![crate::PmemSpec { parts: vec![], private: false }; layout::MAX_DEVICES - 1],
             blocks: vec![],
             vsock: None,

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::layout;
-use crate::spec::{Firmware, MachineSpec};
+use crate::spec::{Firmware, MachineSpec, Transport};
 use crate::virtio::GuestRam;
 pub use kernel::{Entry, Kernel};
 
@@ -52,7 +52,9 @@ pub fn load(spec: &MachineSpec, memory: &GuestRam) -> Result<Entry, Error> {
         Firmware::Acpi => write(memory, "the ACPI tables", layout::ACPI_START, &acpi::tables(spec))?,
         Firmware::CommandLine => {
             write(memory, "the MP table", layout::EBDA, &mptable::table(spec.vcpus))?;
-            announce_devices(&mut cmdline, spec.devices());
+            if spec.transport == Transport::Mmio {
+                announce_devices(&mut cmdline, spec.devices());
+            }
         }
     }
     let cmdline_length = cmdline.len();

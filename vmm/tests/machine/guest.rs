@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use vmm::{Error, EventFd, Firmware, Machine, MachineSpec, Observer, Report, Trouble};
+use vmm::{Error, EventFd, Firmware, Machine, MachineSpec, Observer, Report, Transport, Trouble};
 
 /// Where the guests' code is loaded and begins.
 const CODE: u64 = 0x10_0000;
@@ -134,6 +134,7 @@ pub fn spec(kernel: &TemporaryFile) -> MachineSpec {
         initramfs: vec![],
         cmdline: String::new(),
         firmware: Firmware::Acpi,
+        transport: Transport::Mmio,
         pmem: vec![],
         blocks: vec![],
         vsock: None,

@@ -3,8 +3,8 @@
 //! What is said here by default, and why, is told in docs/kernels.md; `--stock-boot` leaves out
 //! everything that skips work the kernel would do by itself.
 
-use vmm::Firmware;
 use vmm::cmdline::platform_options;
+use vmm::{Firmware, Transport};
 
 /// Needed whatever the user wants: a console for what a dying kernel has to say, from its first
 /// moments on (`earlycon`, which unlike `earlyprintk` says nothing of itself), an end instead of a
@@ -47,6 +47,7 @@ const LAST_WITHOUT_CHECK: (u32, u32) = (5, 15);
 #[derive(Debug, Clone, Copy)]
 pub struct Boot {
     pub firmware: Firmware,
+    pub transport: Transport,
     /// The first two numbers of the kernel's version.
     pub release: (u32, u32),
     /// The processor is QEMU's emulation.
@@ -59,7 +60,7 @@ pub struct Boot {
 
 /// The words of the command line, the user's own last, so that they win.
 pub fn command_line(boot: Boot, user: &[String]) -> String {
-    let Boot { firmware, release, emulated, live, stock } = boot;
+    let Boot { firmware, transport, release, emulated, live, stock } = boot;
     let fast = if stock { &[] } else { FAST };
     let emulated = match emulated {
         true if release > LAST_UNHURT => WITHOUT_CMPXCHG16B,
@@ -67,7 +68,7 @@ pub fn command_line(boot: Boot, user: &[String]) -> String {
         _ => &[],
     };
     let console = if live { LIVE } else { QUIET };
-    let words: Vec<&str> = [console, ALWAYS, platform_options(firmware), fast, emulated]
+    let words: Vec<&str> = [console, ALWAYS, &platform_options(firmware, transport), fast, emulated]
         .into_iter()
         .flatten()
         .copied()
@@ -80,8 +81,14 @@ pub fn command_line(boot: Boot, user: &[String]) -> String {
 mod tests {
     use super::*;
 
-    const BOOT: Boot =
-        Boot { firmware: Firmware::Acpi, release: (6, 12), emulated: false, live: false, stock: false };
+    const BOOT: Boot = Boot {
+        firmware: Firmware::Acpi,
+        transport: Transport::Mmio,
+        release: (6, 12),
+        emulated: false,
+        live: false,
+        stock: false,
+    };
 
     #[test]
     fn the_users_words_come_last_and_stock_skips_nothing() {
@@ -96,6 +103,9 @@ mod tests {
         assert!(command_line(BOOT, &[]).contains(" reboot=a"));
         let line = command_line(Boot { firmware: Firmware::CommandLine, ..BOOT }, &[]);
         assert!(line.contains(" acpi=off") && !line.contains("reboot=a"));
+        assert!(line.contains(" pci=off"));
+        let line = command_line(Boot { transport: Transport::Pci, ..BOOT }, &[]);
+        assert!(line.contains(" reboot=a") && !line.contains("pci=off"));
     }
 
     #[test]

@@ -59,9 +59,13 @@ pub fn plan(
     let (pmem, mut blocks) = rootfs.specs(&disk);
     blocks.extend(upper_disk(machine, upper, config.flush));
     let firmware = match transport {
-        Transport::Mmio => Firmware::Acpi,
         Transport::MmioCmdline => Firmware::CommandLine,
-        Transport::Pci => bail!("virtio-pci is not there yet"),
+        Transport::Pci if !kernel.has_acpi() => Firmware::CommandLine,
+        Transport::Mmio | Transport::Pci => Firmware::Acpi,
+    };
+    let bus = match transport {
+        Transport::Mmio | Transport::MmioCmdline => vmm::Transport::Mmio,
+        Transport::Pci => vmm::Transport::Pci,
     };
     let signatures = if config.stock_boot { Signatures::Kept } else { Signatures::Dropped };
     let modules = kernel.modules_archive(&needs, LATER, signatures)?;
@@ -95,6 +99,7 @@ pub fn plan(
     };
     let boot = Boot {
         firmware,
+        transport: bus,
         release: kernel.release(),
         emulated: hardware::is_emulated(),
         live: config.console,
@@ -107,6 +112,7 @@ pub fn plan(
         initramfs: initramfs(modules, &guest)?,
         cmdline: command_line(boot, &kernel_arguments(config)),
         firmware,
+        transport: bus,
         pmem,
         blocks,
         vsock: Some(VsockSpec {

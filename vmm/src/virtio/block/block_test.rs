@@ -299,7 +299,11 @@ fn a_driver_hears_of_what_is_done_before_a_flush() {
     request(VIRTIO_BLK_T_IN);
     request(VIRTIO_BLK_T_FLUSH);
     device.queue_notified(0);
-    assert_eq!(driver.interrupt.irqfd().read().unwrap(), 2, "one interrupt for the reads, one for the flush");
+    assert_eq!(
+        driver.interrupt.irqfd().unwrap().read().unwrap(),
+        2,
+        "one interrupt for the reads, one for the flush"
+    );
     assert_eq!((0..3).filter_map(|_| driver.queues[0].take_used()).count(), 3);
 }
 
