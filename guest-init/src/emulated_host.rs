@@ -44,7 +44,7 @@ pub fn assemble(host: &EmulatedHost) -> Result<(), Fault> {
     mount_on(&host.root_tag, LOWER, "9p", MountFlags::RDONLY, ROOT_OPTIONS)
         .or_fault("cannot mount the host's files from", &host.root_tag)?;
     overlay::mount_memory(0)?;
-    overlay::merge(LOWER).map(drop)
+    overlay::merge(LOWER, None).map(drop)
 }
 
 /// Mounts the writable shares, and lets everyone use KVM.

@@ -33,7 +33,9 @@ mod lane;
 mod listener;
 mod log;
 mod loopback;
+mod modprobe;
 mod modules;
+mod modules_disk;
 mod mounts;
 mod namespaces;
 mod overlay;
@@ -59,6 +61,9 @@ mod upper_disk;
 mod user;
 mod vsock;
 
+#[cfg(not(test))]
+use std::ffi::CStr;
+
 /// The C library's way in.
 ///
 /// # Safety
@@ -71,6 +76,13 @@ pub unsafe extern "C" fn main(
     arguments: *const *mut std::ffi::c_char,
 ) -> std::ffi::c_int {
     if !rustix::process::getpid().is_init() {
+        // SAFETY: the C library passes `count` pointers to strings, which live as long as the program.
+        let words: Vec<&[u8]> = (0..count.max(0) as usize)
+            .map(|at| unsafe { CStr::from_ptr(*arguments.add(at)) }.to_bytes())
+            .collect();
+        if let Some(code) = words.split_first().and_then(|(program, words)| modprobe::run(program, words)) {
+            return code;
+        }
         let _ = rustix::io::write(rustix::stdio::stderr(), b"guest-init is the first process of a machine\n");
         return 1;
     }

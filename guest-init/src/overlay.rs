@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, unmount};
 
 use crate::fault::{Fault, OrFault};
+use crate::modules_disk::Place;
 use crate::mounts::mount_on;
 
 /// Where the bootfs shows the merged root until it is switched to.
@@ -19,6 +20,8 @@ pub const UPPER: &str = "/upper";
 pub struct Layers {
     pub upper: OwnedFd,
     pub lower: OwnedFd,
+    /// Directories that are in the root because of guest-init, in neither layer, from the outside in.
+    pub places: Vec<String>,
 }
 
 /// What keeps an overlay from believing what is written in its layers: redirects and metacopies in an
@@ -38,13 +41,19 @@ pub fn mount_memory(limit: u64) -> Result<(), Fault> {
 /// Mounts `lower` with what is on [`UPPER`] above it on [`MERGED`]. The directories on a disk that has
 /// been used before are there; the kernel empties the one it works in.
 ///
-/// Both layers are then out of sight: the overlay and what is returned alone hold them.
-pub fn merge(lower: &str) -> Result<Layers, Fault> {
+/// `place`, if there is one, is below both. All are then out of sight: the overlay and what is returned alone hold
+/// them.
+pub fn merge(lower: &str, place: Option<Place>) -> Result<Layers, Fault> {
     make_bootfs_directory("/upper/upper")?;
     make_bootfs_directory("/upper/work")?;
     make_bootfs_directory(MERGED)?;
-    mount_merged(lower)?;
-    let layers = Layers { upper: directory("/upper/upper")?, lower: directory(lower)? };
+    let below = place.as_ref().map(Place::option).unwrap_or_default();
+    mount_merged(&[lower, &below].concat())?;
+    if let Some(place) = &place {
+        place.hide()?;
+    }
+    let places = place.map(|place| place.directories).unwrap_or_default();
+    let layers = Layers { upper: directory("/upper/upper")?, lower: directory(lower)?, places };
     for layer in [lower, UPPER] {
         unmount(layer, UnmountFlags::DETACH).or_fault("cannot let go of", layer)?;
     }

@@ -8,6 +8,7 @@ use rustix::mount::MountFlags;
 use crate::device;
 use crate::fault::{Fault, OrFault};
 use crate::log;
+use crate::modules_disk::Place;
 use crate::mounts::mount_on;
 use crate::overlay::{self, Layers};
 use crate::upper_disk;
@@ -22,7 +23,8 @@ pub fn assemble(machine: &Machine) -> Result<Layers, Fault> {
         Upper::Memory { limit } => overlay::mount_memory(limit)?,
         Upper::Disk => upper_disk::mount(machine.rootfs)?,
     }
-    overlay::merge(LOWER)
+    let place = if machine.modules { Some(Place::make(LOWER)?) } else { None };
+    overlay::merge(LOWER, place)
 }
 
 fn mount_image(device: RootfsDevice) -> Result<(), Fault> {

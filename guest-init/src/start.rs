@@ -22,8 +22,8 @@ use crate::session::{Session, Transport};
 use crate::stamp::Stamps;
 use crate::switch_root::Bootfs;
 use crate::{
-    emulated_host, entropy, host_files, log, loopback, modules, mounts, overlay, ports, process, rootfs,
-    settings, signals, switch_root, system_mounts, tmpfs, upper_disk,
+    emulated_host, entropy, host_files, log, loopback, modules, modules_disk, mounts, overlay, ports,
+    process, rootfs, settings, signals, switch_root, system_mounts, tmpfs, upper_disk,
 };
 
 /// How long a host may take to come for the news that there is no machine for it.
@@ -126,6 +126,9 @@ fn change_root(config: &Config) -> Result<(Bootfs, Option<Layers>), Fault> {
             system_mounts::mount_run()?;
             machine.tmpfs.iter().try_for_each(tmpfs::mount)?;
             files.attach(machine.read_only)?;
+            if machine.modules {
+                modules_disk::attach(machine)?;
+            }
             name_and_network(Some(&machine.hostname))?;
             for (name, value) in &machine.sysctls {
                 settings::set_sysctl(name, value)?;

@@ -38,6 +38,8 @@ pub struct Machine {
     pub root: Root,
     pub channel: Channel,
     pub upper: Upper,
+    /// Whether the last disk holds the kernel's modules, to be mounted on /lib/modules/VERSION.
+    pub modules: bool,
     /// Mount the merged root read-only (`--read-only`).
     pub read_only: bool,
     pub init: Init,

@@ -16,6 +16,7 @@ use crate::store::Error;
 pub(crate) const DESCRIPTION: &str = "kernel.json";
 pub(crate) const VMLINUX: &str = "vmlinux";
 pub(crate) const MODULES: &str = "modules";
+pub(crate) const MODULES_DISK: &str = "modules.disk";
 pub(crate) const CONFIG: &str = "config";
 pub(crate) const ARCHIVES: &str = "archives";
 
@@ -69,8 +70,8 @@ impl Kernel {
         Kernel { name: name.into(), description, vmlinux: directory.join(VMLINUX), directory }
     }
 
-    /// The directory that holds `lib/modules/VERSION` as it was shipped; empty when the kernel
-    /// came without modules.
+    /// The directory that holds of `lib/modules/VERSION`, as it was shipped, what archives are made of; empty
+    /// when the kernel came without modules.
     pub fn modules_directory(&self) -> PathBuf {
         self.directory.join(MODULES)
     }
@@ -78,6 +79,12 @@ impl Kernel {
     /// Whether the kernel reads ACPI tables, as far as can be told.
     pub fn has_acpi(&self) -> bool {
         !matches!(self.abilities.of(Feature::VirtioMmioAcpi), Ability::Absent { missing } if missing == "CONFIG_ACPI")
+    }
+
+    /// The disk with all of `lib/modules/VERSION`: none when the kernel came without modules, or was added to a
+    /// store that makes no disks.
+    pub fn modules_disk(&self) -> Option<PathBuf> {
+        Some(self.directory.join(MODULES_DISK)).filter(|disk| disk.is_file())
     }
 
     /// Says which option the kernel lacks, when it cannot offer one of `needs`.

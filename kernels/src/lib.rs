@@ -40,6 +40,6 @@ pub use config::ConfigSource;
 pub use feature::{EMULATED_HOST, Feature, LATER, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
 pub use image::Error as ImageError;
 pub use kernel::{Description, Kernel};
-pub use modules::{Error as ModulesError, Signatures};
+pub use modules::{DiskMaker, Error as ModulesError, Signatures};
 pub use source::Error as SourceError;
 pub use store::{Error, KernelStore, Step};

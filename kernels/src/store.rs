@@ -1,4 +1,5 @@
-//! The kernels that vmrun keeps: `kernels/NAME/{kernel.json, vmlinux, config, modules/, archives/}`.
+//! The kernels that vmrun keeps: `kernels/NAME/{kernel.json, vmlinux, config, modules.disk, modules/,
+//! archives/}`.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,8 +10,8 @@ use crate::bounded::Bounded;
 use crate::config::{ConfigSource, KernelConfig};
 use crate::feature::{EMULATED_HOST, Feature, LATER, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
 use crate::image::{self, Facts};
-use crate::kernel::{DESCRIPTION, Description, Kernel, MODULES, VMLINUX};
-use crate::modules::{self, ModuleTree, Signatures};
+use crate::kernel::{DESCRIPTION, Description, Kernel, MODULES, MODULES_DISK, VMLINUX};
+use crate::modules::{self, DiskMaker, ModuleTree, Signatures};
 use crate::source::{self, Collection};
 use crate::staging::{self, Staging, StoreLock};
 
@@ -100,6 +101,8 @@ pub enum Step<'a> {
     Reading(&'a Path),
     Unpacking,
     Examining,
+    /// Unpacking and indexing so many modules.
+    Modules(usize),
     Storing,
 }
 
@@ -109,6 +112,7 @@ impl std::fmt::Display for Step<'_> {
             Step::Reading(path) => write!(to, "reading {}", path.display()),
             Step::Unpacking => to.write_str("unpacking the kernel"),
             Step::Examining => to.write_str("looking at the modules"),
+            Step::Modules(count) => write!(to, "making the disk of {count} modules"),
             Step::Storing => to.write_str("storing"),
         }
     }
@@ -118,6 +122,7 @@ impl std::fmt::Display for Step<'_> {
 #[derive(Debug, Clone)]
 pub struct KernelStore {
     directory: PathBuf,
+    disk_maker: Option<DiskMaker>,
 }
 
 impl KernelStore {
@@ -126,7 +131,12 @@ impl KernelStore {
         let failed = |cause| Error::Open { path: directory.to_owned(), cause };
         fs::create_dir_all(directory).map_err(failed)?;
         let directory = directory.canonicalize().map_err(failed)?;
-        Ok(KernelStore { directory })
+        Ok(KernelStore { directory, disk_maker: None })
+    }
+
+    /// With a disk of its modules for each kernel that is added from now on.
+    pub fn with_disks(self, maker: DiskMaker) -> KernelStore {
+        KernelStore { disk_maker: Some(maker), ..self }
     }
 
     /// Adds the one kernel that `sources` make up together: packages, a kernel image, a
@@ -153,7 +163,7 @@ impl KernelStore {
         let description = describe(&collection, staging.path(), &shown(sources), progress)?;
         let name = name.unwrap_or(&description.version).to_owned();
         check_name(&name)?;
-        prepare_archives(&name, staging.path(), &description)?;
+        self.furnish(&name, staging.path(), &description, progress)?;
         progress(Step::Storing);
         self.publish(staging, &name, description)
     }
@@ -237,6 +247,24 @@ impl KernelStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(Error::Read { path, cause }),
         }
+    }
+
+    /// Makes what machines will ask for, so that no start waits for it.
+    fn furnish(
+        &self,
+        name: &str,
+        directory: &Path,
+        description: &Description,
+        progress: &dyn Fn(Step<'_>),
+    ) -> Result<(), Error> {
+        let failed = |cause| Error::Modules { kernel: name.into(), cause };
+        let tree = ModuleTree::open(&directory.join(MODULES)).map_err(failed)?;
+        if let Some(maker) = self.disk_maker.filter(|_| !tree.is_without_files()) {
+            progress(Step::Modules(tree.len()));
+            modules::make_disk(&tree, maker, &directory.join(MODULES_DISK)).map_err(failed)?;
+            modules::keep_for_boot(&directory.join(MODULES), &tree, &boot_modules(&tree)).map_err(failed)?;
+        }
+        prepare_archives(name, directory, description)
     }
 
     fn publish(&self, staging: Staging, name: &str, description: Description) -> Result<Kernel, Error> {
@@ -341,6 +369,19 @@ fn configuration(
         (None, None) => return Ok((None, None)),
     };
     Ok((Some(KernelConfig::parse(&String::from_utf8_lossy(&text))), Some(source)))
+}
+
+/// The modules of each feature: what any archive is made of.
+fn boot_modules(tree: &ModuleTree) -> Vec<Vec<&'static str>> {
+    let of = |feature: Feature| {
+        feature
+            .options()
+            .iter()
+            .filter_map(|option| option.module)
+            .filter(|module| tree.has(module))
+            .collect()
+    };
+    Feature::ALL.into_iter().map(of).collect()
 }
 
 /// Makes the archives that machines of the usual kinds will ask for, so that no start waits for them.

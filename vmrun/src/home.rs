@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use kernels::KernelStore;
 use rootfs_builder::store::Store;
 
+use crate::modules_disk;
+
 /// The state directory and what is opened from it.
 #[derive(Debug, Clone)]
 pub struct Home {
@@ -40,7 +42,7 @@ impl Home {
     }
 
     pub fn kernels(&self) -> Result<KernelStore> {
-        Ok(KernelStore::open(&self.root.join("kernels"))?)
+        Ok(KernelStore::open(&self.root.join("kernels"))?.with_disks(modules_disk::make))
     }
 
     /// Where stopped and running machines have their records.

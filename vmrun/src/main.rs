@@ -13,6 +13,7 @@ mod hardware;
 mod home;
 mod machine;
 mod matrix;
+mod modules_disk;
 mod output;
 mod place;
 mod process_memory;

@@ -24,7 +24,7 @@ impl Scratch {
             fs::create_dir_all(&path).unwrap();
             open(&path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap()
         };
-        let layers = Layers { upper: directory("upper"), lower: directory("lower") };
+        let layers = Layers { upper: directory("upper"), lower: directory("lower"), places: Vec::new() };
         Scratch { base, layers }
     }
 

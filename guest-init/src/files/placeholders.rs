@@ -37,6 +37,13 @@ impl Placeholders {
                 found.made.push(name.into());
             }
         }
+        found.made.extend(
+            layers
+                .places
+                .iter()
+                .filter(|place| is_missing(upper, place) && is_missing(lower, place))
+                .map(|place| place.clone().into_bytes()),
+        );
         let Some(etc) = directory(upper, ETC) else { return found };
         let lower_etc = directory(lower, ETC);
         for name in FILES {
@@ -79,6 +86,12 @@ fn look(parent: BorrowedFd<'_>, name: &str) -> Result<Stat, Errno> {
 
 fn is_absent(parent: BorrowedFd<'_>, name: &str) -> bool {
     matches!(look(parent, name), Err(Errno::NOENT))
+}
+
+/// Whether `path` is not there, in directories and not behind links.
+fn is_missing(root: BorrowedFd<'_>, path: &str) -> bool {
+    let Some((first, rest)) = path.split_once('/') else { return is_absent(root, path) };
+    directory(root, first).is_none_or(|directory| is_missing(directory.as_fd(), rest))
 }
 
 fn directory(parent: BorrowedFd<'_>, name: &str) -> Option<OwnedFd> {

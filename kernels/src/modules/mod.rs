@@ -1,6 +1,9 @@
 //! A kernel's modules: which there are, what they depend on, and the archive a machine loads.
 
 mod archive;
+mod boot;
+mod disk;
+mod index;
 mod modinfo;
 mod order;
 mod signature;
@@ -10,6 +13,8 @@ use std::io;
 use std::path::PathBuf;
 
 pub use archive::write as write_archive;
+pub use boot::keep_for_boot;
+pub use disk::{DiskMaker, make_disk};
 pub use order::load_order;
 pub use signature::Signatures;
 pub use tree::ModuleTree;
@@ -26,6 +31,15 @@ pub enum Error {
     MissingDependency { name: String, needed_by: String },
     #[error("the modules {0} depend on each other in a circle")]
     Circle(String),
+    #[error(
+        "the path {path:?} of a module has a character that no index of modules can hold: only visible ASCII ones but \
+         the colon"
+    )]
+    Name { path: PathBuf },
+    #[error("its modules say more of themselves (aliases, symbols, dependencies) than any real ones do")]
+    TooMuch,
+    #[error("cannot make the disk of its modules: {0}")]
+    Disk(#[source] io::Error),
     #[error("the module {} is damaged: {why}", path.display())]
     Damaged { path: PathBuf, why: String },
     #[error("cannot read {}: {cause}", path.display())]

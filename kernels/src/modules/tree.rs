@@ -10,14 +10,20 @@ use super::{Error, MODULE_LIMIT};
 use crate::bounded::Bounded;
 use crate::compression;
 
+/// What `lib/modules/VERSION` has beside the modules.
+pub const ORDER: &str = "modules.order";
+pub const BUILT_IN: &str = "modules.builtin";
+pub const BUILT_IN_INFO: &str = "modules.builtin.modinfo";
+
 /// The lists of built-in modules are small text files.
 const LIST_LIMIT: u64 = 64 << 20;
 
 /// The content of `lib/modules/VERSION`.
 #[derive(Debug, Default)]
 pub struct ModuleTree {
-    /// Module name (with underscores) to its file.
-    modules: BTreeMap<String, PathBuf>,
+    directory: PathBuf,
+    /// Module name (with underscores) to its file's path below the directory.
+    modules: BTreeMap<String, String>,
     built_in: HashSet<String>,
     /// Aliases that built-in modules answer to, such as `crypto-crc32c`.
     built_in_aliases: HashSet<String>,
@@ -26,17 +32,17 @@ pub struct ModuleTree {
 impl ModuleTree {
     /// Looks through `directory`, which may be missing: a kernel can have no modules.
     pub fn open(directory: &Path) -> Result<ModuleTree, Error> {
-        let mut tree = ModuleTree::default();
+        let mut tree = ModuleTree { directory: directory.to_owned(), ..ModuleTree::default() };
         if !directory.exists() {
             return Ok(tree);
         }
-        tree.find_modules(directory)?;
-        for line in read_list(&directory.join("modules.builtin"))?.split(|byte| *byte == b'\n') {
-            if let Some(name) = std::str::from_utf8(line).ok().and_then(|line| module_name(Path::new(line))) {
+        tree.find_modules()?;
+        for line in tree.list(BUILT_IN)?.split(|byte| *byte == b'\n') {
+            if let Some(name) = std::str::from_utf8(line).ok().and_then(name_of) {
                 tree.built_in.insert(name);
             }
         }
-        for record in read_list(&directory.join("modules.builtin.modinfo"))?.split(|byte| *byte == 0) {
+        for record in tree.list(BUILT_IN_INFO)?.split(|byte| *byte == 0) {
             let Some((key, value)) =
                 std::str::from_utf8(record).ok().and_then(|record| record.split_once('='))
             else {
@@ -54,9 +60,24 @@ impl ModuleTree {
         self.modules.is_empty() && self.built_in.is_empty()
     }
 
+    /// Whether there is no module as a file.
+    pub fn is_without_files(&self) -> bool {
+        self.modules.is_empty()
+    }
+
     /// How many modules there are as files.
     pub fn len(&self) -> usize {
         self.modules.len()
+    }
+
+    /// Every module with its file's path below the directory, in the order of names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.modules.iter().map(|(name, path)| (name.as_str(), path.as_str()))
+    }
+
+    /// A file beside the modules, such as `modules.order`; empty when it is missing.
+    pub fn list(&self, name: &str) -> Result<Vec<u8>, Error> {
+        read_list(&self.directory.join(name))
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -70,8 +91,9 @@ impl ModuleTree {
     /// The unpacked content of a module.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         let path = self.modules.get(name).ok_or_else(|| Error::Missing { name: name.into() })?;
+        let path = self.directory.join(path);
         let failed = |cause| Error::Read { path: path.clone(), cause };
-        let file = File::open(path).map_err(failed)?;
+        let file = File::open(&path).map_err(failed)?;
         let unpacked = compression::reader(file).map_err(failed)?;
         let mut content = Vec::new();
         Bounded::new(unpacked, MODULE_LIMIT, "the module").read_to_end(&mut content).map_err(failed)?;
@@ -81,10 +103,12 @@ impl ModuleTree {
     /// What a module says of itself.
     pub(super) fn info(&self, name: &str) -> Result<ModuleInfo, Error> {
         let content = self.read(name)?;
-        ModuleInfo::parse(&content).map_err(|why| Error::Damaged {
-            path: self.modules.get(name).cloned().unwrap_or_else(|| name.into()),
-            why,
-        })
+        ModuleInfo::parse(&content).map_err(|why| self.damaged(name, why))
+    }
+
+    pub(super) fn damaged(&self, name: &str, why: String) -> Error {
+        let path = self.modules.get(name).map_or_else(|| name.into(), PathBuf::from);
+        Error::Damaged { path, why }
     }
 
     /// Whether a built-in module answers to this alias.
@@ -98,7 +122,7 @@ impl ModuleTree {
         let alias = format!("crypto-{algorithm}");
         let mut providers = Vec::new();
         for (name, path) in &self.modules {
-            let in_crypto = path.components().any(|component| component.as_os_str() == "crypto");
+            let in_crypto = path.split('/').any(|component| component == "crypto");
             if in_crypto && self.info(name)?.aliases.contains(&alias) {
                 providers.push(name.clone());
             }
@@ -107,8 +131,9 @@ impl ModuleTree {
         Ok(providers)
     }
 
-    fn find_modules(&mut self, directory: &Path) -> Result<(), Error> {
-        let mut unread = vec![directory.to_owned()];
+    /// Where two files are the same module, the one that goes before by custom is taken, else the first by name.
+    fn find_modules(&mut self) -> Result<(), Error> {
+        let mut unread = vec![self.directory.clone()];
         while let Some(directory) = unread.pop() {
             let failed = |cause| Error::Read { path: directory.clone(), cause };
             for entry in fs::read_dir(&directory).map_err(failed)? {
@@ -119,7 +144,13 @@ impl ModuleTree {
                 } else if kind.is_file()
                     && let Some(name) = module_name(&entry.path())
                 {
-                    self.modules.insert(name, entry.path());
+                    let path = entry.path();
+                    let path = path.strip_prefix(&self.directory).unwrap_or(&path);
+                    let path = listed(path).ok_or_else(|| Error::Name { path: path.to_owned() })?;
+                    let place = self.modules.entry(name).or_insert_with(|| path.to_owned());
+                    if rank(path) < rank(place) {
+                        *place = path.to_owned();
+                    }
                 }
             }
         }
@@ -127,8 +158,28 @@ impl ModuleTree {
     }
 }
 
+/// Drivers that were installed beside the kernel's own go before these, as depmod.d(5) has it by custom.
+fn rank(path: &str) -> (u8, &str) {
+    let rank = match path.split('/').next() {
+        Some("updates") => 0,
+        Some("extra") => 1,
+        Some("weak-updates") => 3,
+        _ => 2,
+    };
+    (rank, path)
+}
+
+/// The path, if the text files of an index can hold it.
+fn listed(path: &Path) -> Option<&str> {
+    path.to_str().filter(|path| path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':'))
+}
+
 /// `kernel/fs/erofs/erofs.ko.xz` is `erofs`; what is no module has no name. The kernel knows
 /// modules by names with underscores, whatever their files are called.
+pub fn name_of(path: &str) -> Option<String> {
+    module_name(Path::new(path))
+}
+
 fn module_name(path: &Path) -> Option<String> {
     let file = path.file_name()?.to_str()?;
     let (name, suffix) = file.split_once(".ko")?;

@@ -3,6 +3,8 @@
 //! What the user asked for is had or refused; where nobody asked, the best that the kernel can is taken, and what
 //! is less than usual is remarked on.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use guest_protocol::{Channel, Root, RootfsDevice, RootfsFormat};
@@ -61,6 +63,8 @@ pub struct Fit {
     pub upper: UpperConfig,
     pub root: Root,
     pub channel: Channel,
+    /// The disk of the kernel's modules.
+    pub modules: Option<PathBuf>,
     /// What of the kernel all this rests on, in the order in which it is needed.
     pub needs: Vec<Feature>,
     /// What is less than usual, in words for the user.
@@ -111,9 +115,16 @@ pub fn fit(config: &MachineConfig, kernel: &Kernel, disk: &Disk, memory: u64) ->
                 .collect::<Vec<_>>(),
         );
     }
+    let modules = can.modules(config.no_modules);
+    if modules.is_some() {
+        needs.extend(MODULES.into_iter().filter(|need| !needs.contains(need)).collect::<Vec<_>>());
+    }
     kernel.require(&needs)?;
-    Ok(Fit { transport, format, rootfs, upper, root, channel, needs, remarks })
+    Ok(Fit { transport, format, rootfs, upper, root, channel, modules, needs, remarks })
 }
+
+/// What the modules disk rests on.
+const MODULES: [Feature; 2] = [Feature::VirtioBlk, Feature::Erofs];
 
 fn format_feature(format: RootfsFormat) -> Feature {
     match format {
@@ -180,6 +191,12 @@ impl Kernels<'_> {
             }
             _ => wanted,
         }
+    }
+
+    /// The modules disk, where there is one, somebody who can have use for it, and the kernel can mount it.
+    fn modules(&self, left_out: bool) -> Option<PathBuf> {
+        let wanted = !left_out && MODULES.into_iter().all(|feature| self.has(feature));
+        self.kernel.modules_disk().filter(|_| wanted)
     }
 
     fn root(&self, read_only: bool, remarks: &mut Vec<String>) -> Root {

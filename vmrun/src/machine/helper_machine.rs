@@ -158,6 +158,7 @@ fn helpers_config(home: &Home, config: MachineConfig) -> Result<MachineConfig> {
         // Whatever it was run with: what a command has done to its files lasts.
         flush: true,
         no_share: false,
+        no_modules: true,
         ..config
     })
 }

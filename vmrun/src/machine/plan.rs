@@ -54,10 +54,12 @@ pub fn plan(
         );
     }
     let disk = image.disk();
-    let Fit { transport, format, rootfs, upper, root, channel, needs, remarks } =
+    let Fit { transport, format, rootfs, upper, root, channel, modules: modules_disk, needs, remarks } =
         fit::fit(config, &kernel, &disk, memory)?;
     let (pmem, mut blocks) = rootfs.specs(&disk);
     blocks.extend(upper_disk(machine, upper, config.flush));
+    let has_modules = modules_disk.is_some();
+    blocks.extend(modules_disk.map(|disk| attached_modules(disk, config.no_share)).transpose()?);
     let firmware = match transport {
         Transport::MmioCmdline => Firmware::CommandLine,
         Transport::Pci if !kernel.has_acpi() => Firmware::CommandLine,
@@ -67,7 +69,7 @@ pub fn plan(
         Transport::Mmio | Transport::MmioCmdline => vmm::Transport::Mmio,
         Transport::Pci => vmm::Transport::Pci,
     };
-    let signatures = if config.stock_boot { Signatures::Kept } else { Signatures::Dropped };
+    let signatures = if keeps_signatures(config) { Signatures::Kept } else { Signatures::Dropped };
     let modules = kernel.modules_archive(&needs, LATER, signatures)?;
     let mut seed = [0; 32];
     fill_random(&mut seed)?;
@@ -87,6 +89,7 @@ pub fn plan(
                 UpperConfig::Memory => Upper::Memory { limit: 0 },
                 UpperConfig::Disk { .. } => Upper::Disk,
             },
+            modules: has_modules,
             read_only: config.read_only,
             init,
             shm_size: None,
@@ -129,6 +132,17 @@ pub fn plan(
     Ok(Plan { image, spec, rootfs, remarks })
 }
 
+/// Whether modules are to be loaded as they were signed: where the start is as the distribution has it, and where the
+/// user has the kernel insist.
+fn keeps_signatures(config: &MachineConfig) -> bool {
+    let insists = |argument: &String| {
+        let (name, value) = argument.split_once('=').unwrap_or((argument, "1"));
+        let on = !matches!(value, "0" | "n" | "N" | "none");
+        matches!(name.replace('-', "_").as_str(), "module.sig_enforce" | "lockdown" | "fips") && on
+    };
+    config.stock_boot || config.kernel_args.iter().any(insists)
+}
+
 /// The user's, and before them what an init of the image's own is to know. It finds a serial console in
 /// the kernel's command line, where nobody can log in: it need not wait for that. With a terminal, the login
 /// is there.
@@ -146,6 +160,13 @@ fn upper_disk(machine: &MachineDirectory, upper: UpperConfig, flush: bool) -> Op
     let UpperConfig::Disk { size } = upper else { return None };
     let part = DiskPart { path: machine.upper(), length: size };
     Some(BlockSpec { id: UPPER_DISK.into(), parts: vec![part], writable: true, flush, private: false })
+}
+
+/// The same file for all machines with this kernel.
+fn attached_modules(path: PathBuf, private: bool) -> Result<BlockSpec> {
+    let length = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    let part = DiskPart { path, length };
+    Ok(BlockSpec { id: "modules".into(), parts: vec![part], writable: false, flush: true, private })
 }
 
 impl fmt::Display for Plan {
