@@ -21,6 +21,7 @@ mod error;
 mod hash;
 mod host;
 mod kernel;
+mod kernel_parts;
 mod package;
 mod release;
 mod release_cache;
@@ -28,13 +29,15 @@ mod signature;
 mod sources_list;
 mod stanza;
 mod version;
+mod wanted;
 
 pub use archive::{Archive, Progress, Silent};
 pub use error::Error;
 pub use host::Options;
-pub use kernel::{Flavour, KernelPackages, Wanted};
+pub use kernel::KernelPackages;
 pub use package::Package;
 pub use version::Version;
+pub use wanted::{Flavour, Wanted};
 
 /// What comes of asking the archive.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,6 +1,8 @@
 //! Readers that stop at a limit, and say so.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 /// Passes on at most `limit` bytes; one more is an error that names what was read and the limit.
 pub struct Bounded<R> {
@@ -32,6 +34,13 @@ impl<R: Read> Read for Bounded<R> {
         self.left -= read as u64;
         Ok(read)
     }
+}
+
+/// A file's whole content, which is at most `limit` bytes.
+pub fn read_whole(path: &Path, limit: u64, what: &'static str) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    Bounded::new(File::open(path)?, limit, what).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// The error for `what` exceeding `limit` bytes.

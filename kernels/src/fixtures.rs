@@ -150,8 +150,15 @@ pub fn tar(entries: &[(&str, Entry)]) -> Vec<u8> {
 
 /// A Debian package around a data member.
 pub fn deb(data_name: &str, data: &[u8]) -> Vec<u8> {
+    deb_for("amd64", data_name, data)
+}
+
+pub fn deb_for(architecture: &str, data_name: &str, data: &[u8]) -> Vec<u8> {
+    let control = format!("Package: linux-image-test\nVersion: 6.1.9-1\nArchitecture: {architecture}\n");
+    let control = tool("gzip", &[], &tar(&[("./control", Entry::File(control.as_bytes()))]));
     let mut deb = b"!<arch>\n".to_vec();
-    for (name, content) in [("debian-binary", &b"2.0\n"[..]), ("control.tar.xz", b"odd"), (data_name, data)] {
+    for (name, content) in [("debian-binary", &b"2.0\n"[..]), ("control.tar.gz", &control), (data_name, data)]
+    {
         let size = content.len();
         writeln!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`", 0, 0, 0, 100_644).unwrap();
         deb.extend_from_slice(content);

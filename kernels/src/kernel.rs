@@ -11,6 +11,7 @@ use crate::ability::{Abilities, Ability};
 use crate::config::ConfigSource;
 use crate::feature::Feature;
 use crate::modules::{self, ModuleTree, Signatures};
+use crate::source::Provenance;
 use crate::store::Error;
 
 pub(crate) const DESCRIPTION: &str = "kernel.json";
@@ -35,6 +36,12 @@ pub struct Description {
     pub abilities: Abilities,
     /// SHA-256 over everything that was stored: tells the same kernel added twice from another.
     pub identity: String,
+    /// What was stored, in bytes, before anything was unpacked.
+    #[serde(default)]
+    pub size: u64,
+    /// What it was taken from.
+    #[serde(default)]
+    pub sources: Vec<Provenance>,
 }
 
 /// A kernel of the store.

@@ -7,7 +7,11 @@
 //! ```no_run
 //! # fn main() -> Result<(), kernels::Error> {
 //! let store = kernels::KernelStore::open("/var/lib/vmrun/kernels".as_ref())?;
-//! let kernel = store.add(&["linux-image-6.1.0-56-cloud-amd64_6.1.192-2_amd64.deb"], None, &|_| ())?;
+//! let kernel = store.add(
+//!     &["linux-image-6.1.0-56-cloud-amd64_6.1.192-2_amd64.deb".into()],
+//!     &kernels::Addition::default(),
+//!     &|_| (),
+//! )?;
 //! println!("{kernel}");
 //! let vmlinux = &kernel.vmlinux;
 //! let needs = kernels::MACHINE_WITH_PMEM;
@@ -41,5 +45,5 @@ pub use feature::{EMULATED_HOST, Feature, LATER, MACHINE_WITH_BLOCK, MACHINE_WIT
 pub use image::Error as ImageError;
 pub use kernel::{Description, Kernel};
 pub use modules::{DiskMaker, Error as ModulesError, Signatures};
-pub use source::Error as SourceError;
-pub use store::{Error, KernelStore, Step};
+pub use source::{Error as SourceError, Origin, Provenance, Source};
+pub use store::{Addition, Error, KernelStore, Scratch, Step};

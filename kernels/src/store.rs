@@ -12,7 +12,7 @@ use crate::feature::{EMULATED_HOST, Feature, LATER, MACHINE_WITH_BLOCK, MACHINE_
 use crate::image::{self, Facts};
 use crate::kernel::{DESCRIPTION, Description, Kernel, MODULES, MODULES_DISK, VMLINUX};
 use crate::modules::{self, DiskMaker, ModuleTree, Signatures};
-use crate::source::{self, Collection};
+use crate::source::{self, Collection, Provenance, Source};
 use crate::staging::{self, Staging, StoreLock};
 
 /// Names the default kernel.
@@ -73,7 +73,7 @@ pub enum Error {
     )]
     NoModules { sources: String, version: String, missing: String },
     #[error(
-        "{0:?} cannot be a kernel's name: letters, digits, and inside it the signs . _ + - make one, at most \
+        "{0:?} cannot be a kernel's name: letters, digits, and inside it the signs . _ + - ~ : make one, at most \
          {LONGEST_NAME} of them"
     )]
     Name(String),
@@ -93,6 +93,15 @@ pub enum Error {
         #[source]
         cause: modules::Error,
     },
+}
+
+/// How a kernel is to be stored.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Addition<'a> {
+    /// Without one it gets its version's.
+    pub name: Option<&'a str>,
+    /// Put it in the place of another kernel of that name. Machines that run on that go on.
+    pub replace: bool,
 }
 
 /// What `add` is doing, for whoever shows progress.
@@ -118,6 +127,15 @@ impl std::fmt::Display for Step<'_> {
     }
 }
 
+/// A directory for files that are on their way into the store.
+pub struct Scratch(Staging);
+
+impl Scratch {
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
 /// A directory of kernels.
 #[derive(Debug, Clone)]
 pub struct KernelStore {
@@ -140,37 +158,46 @@ impl KernelStore {
     }
 
     /// Adds the one kernel that `sources` make up together: packages, a kernel image, a
-    /// configuration, directories. Without a name it gets its version's. The first kernel becomes
-    /// the default one. Adding the same kernel again changes nothing else.
+    /// configuration, directories. The first kernel becomes the default one. Adding the same kernel
+    /// again changes nothing else.
     pub fn add(
         &self,
-        sources: &[impl AsRef<Path>],
-        name: Option<&str>,
+        sources: &[Source],
+        addition: &Addition<'_>,
         progress: &dyn Fn(Step<'_>),
     ) -> Result<Kernel, Error> {
+        let name = addition.name;
         if let Some(name) = name {
             check_name(name)?;
         }
         let staging = Staging::new(&self.directory)
             .map_err(|cause| Error::Open { path: self.directory.clone(), cause })?;
         let mut collection = Collection::new(staging.path());
+        let mut known = Vec::new();
         for source in sources {
-            let source = source.as_ref();
-            progress(Step::Reading(source));
-            source::collect(source, &mut collection)
-                .map_err(|cause| Error::Source { path: source.to_owned(), cause })?;
+            progress(Step::Reading(&source.path));
+            let failed = |cause| Error::Source { path: source.path.clone(), cause };
+            let facts = source::collect(&source.path, &mut collection).map_err(failed)?;
+            known.push(Provenance::new(source, facts).map_err(|cause| failed(source::Error::Read(cause)))?);
         }
-        let description = describe(&collection, staging.path(), &shown(sources), progress)?;
+        let description = describe(&collection, staging.path(), known, &shown(sources), progress)?;
         let name = name.unwrap_or(&description.version).to_owned();
         check_name(&name)?;
         self.furnish(&name, staging.path(), &description, progress)?;
         progress(Step::Storing);
-        self.publish(staging, &name, description)
+        self.publish(staging, &name, description, addition.replace)
     }
 
     /// Whether `name` can be a kernel's.
     pub fn check_name(name: &str) -> Result<(), Error> {
         check_name(name)
+    }
+
+    /// A directory on the store's file system for what is to be added. It goes when it is dropped; if this process
+    /// is killed, whoever adds something next removes it.
+    pub fn scratch(&self) -> Result<Scratch, Error> {
+        let staging = Staging::new(&self.directory);
+        staging.map(Scratch).map_err(|cause| Error::Open { path: self.directory.clone(), cause })
     }
 
     /// Every stored kernel, by name.
@@ -267,19 +294,31 @@ impl KernelStore {
         prepare_archives(name, directory, description)
     }
 
-    fn publish(&self, staging: Staging, name: &str, description: Description) -> Result<Kernel, Error> {
+    fn publish(
+        &self,
+        staging: Staging,
+        name: &str,
+        description: Description,
+        replace: bool,
+    ) -> Result<Kernel, Error> {
         let lock = self.lock()?;
-        let kernel = match self.get(name) {
-            Ok(known) if known.identity == description.identity => known,
-            Ok(_) => return Err(Error::Exists(name.into())),
-            Err(Error::NotFound(_)) => {
-                let directory = self.directory.join(name);
-                staging
-                    .publish(&lock, &directory)
-                    .map_err(|cause| Error::Write { path: directory.clone(), cause })?;
-                Kernel::new(name, directory, description)
+        let directory = self.directory.join(name);
+        let failed = |cause| Error::Write { path: directory.clone(), cause };
+        let is_new = match self.get(name) {
+            Ok(known) if known.identity == description.identity => false,
+            Ok(_) if !replace => return Err(Error::Exists(name.into())),
+            Ok(_) => {
+                staging::remove(&self.directory, &directory, &lock).map_err(failed)?;
+                true
             }
+            Err(Error::NotFound(_)) => true,
             Err(other) => return Err(other),
+        };
+        let kernel = if is_new {
+            staging.publish(&lock, &directory).map_err(failed)?;
+            Kernel::new(name, directory, description)
+        } else {
+            self.get(name)?
         };
         // Also for a known one: who added it may have been killed right here.
         if self.default_name()?.is_none() {
@@ -303,6 +342,7 @@ impl KernelStore {
 fn describe(
     collection: &Collection,
     directory: &Path,
+    known: Vec<Provenance>,
     sources: &str,
     progress: &dyn Fn(Step<'_>),
 ) -> Result<Description, Error> {
@@ -332,6 +372,8 @@ fn describe(
         modules: tree.len(),
         abilities: Abilities::find(config.as_ref(), &tree),
         identity: collection.identity(),
+        size: collection.bytes(),
+        sources: known,
     };
     let path = directory.join(DESCRIPTION);
     let text = serde_json::to_vec_pretty(&description).map_err(io::Error::from);
@@ -398,12 +440,12 @@ fn prepare_archives(name: &str, directory: &Path, description: &Description) -> 
 fn check_name(name: &str) -> Result<(), Error> {
     let fits = name.len() <= LONGEST_NAME
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-~".contains(&byte));
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-~:".contains(&byte));
     if fits { Ok(()) } else { Err(Error::Name(name.into())) }
 }
 
-fn shown(sources: &[impl AsRef<Path>]) -> String {
-    let shown: Vec<_> = sources.iter().map(|source| source.as_ref().display().to_string()).collect();
+fn shown(sources: &[Source]) -> String {
+    let shown: Vec<_> = sources.iter().map(|source| source.path.display().to_string()).collect();
     shown.join(" and ")
 }
 

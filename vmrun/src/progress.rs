@@ -1,5 +1,6 @@
 //! Progress of long jobs: bars on a terminal, a plain line for each finished layer in a pipe.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::sync::Mutex;
@@ -89,6 +90,37 @@ impl Progress for LayerBars {
             None if self.quiet || outcome == LayerOutcome::Failed => {}
             None => warn(&format!("{}: {said}", layer.label)),
         }
+    }
+}
+
+/// What is fetched from an archive, one after the other: a bar on a terminal, nothing in a pipe.
+pub struct Downloads(RefCell<Option<ProgressBar>>);
+
+impl Downloads {
+    pub fn new() -> Downloads {
+        Downloads(RefCell::default())
+    }
+}
+
+impl debian_archive::Progress for Downloads {
+    fn started(&self, what: &str, total: u64) {
+        if !io::stderr().is_terminal() {
+            return;
+        }
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes:>10} / {total_bytes:10}") {
+            bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
+        }
+        bar.set_message(what.to_owned());
+        self.0.replace(Some(bar));
+    }
+
+    fn advanced(&self, done: u64) {
+        self.0.borrow().iter().for_each(|bar| bar.set_position(done));
+    }
+
+    fn finished(&self) {
+        self.0.take().into_iter().for_each(|bar| bar.finish_and_clear());
     }
 }
 

@@ -59,6 +59,11 @@ impl Collection {
         self.modules_version.as_ref()
     }
 
+    /// What all parts have together, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// A digest over all parts: paths and contents.
     pub fn identity(&self) -> String {
         let mut digest = Sha256::new();
@@ -71,10 +76,14 @@ impl Collection {
         digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Takes the kernel's image.
+    /// Takes the kernel's image. Some packages have it in two places; it has to be the same.
     pub fn image(&mut self, content: impl Read) -> Result<(), Error> {
         if self.image.is_some() {
-            return Err(Error::Twice("kernel image"));
+            return self.again(
+                IMAGE,
+                Bounded::new(content, VMLINUX_LIMIT, "the kernel image"),
+                "kernel image",
+            );
         }
         let path = self.write(Path::new(IMAGE), Bounded::new(content, VMLINUX_LIMIT, "the kernel image"))?;
         self.image = Some(path);
@@ -84,7 +93,8 @@ impl Collection {
     /// Takes the kernel's configuration.
     pub fn config(&mut self, content: impl Read) -> Result<(), Error> {
         if self.config.is_some() {
-            return Err(Error::Twice("kernel configuration"));
+            let content = Bounded::new(content, CONFIG_LIMIT, "the configuration");
+            return self.again(CONFIG, content, "kernel configuration");
         }
         let path = self.write(Path::new(CONFIG), Bounded::new(content, CONFIG_LIMIT, "the configuration"))?;
         self.config = Some(path);
@@ -107,6 +117,21 @@ impl Collection {
         let content = Bounded::new(content, MODULE_LIMIT, "a file of the modules");
         self.write(&Path::new(MODULES).join(path), content)?;
         Ok(())
+    }
+
+    /// Sees that what comes is what has come before.
+    fn again(&self, known: &str, mut content: impl Read, what: &'static str) -> Result<(), Error> {
+        let (mut digest, mut buffer) = (Sha256::new(), vec![0; 128 << 10]);
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => digest.update(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Read(error)),
+            }
+        }
+        let digest: [u8; 32] = digest.finalize().into();
+        if self.digests.get(Path::new(known)) == Some(&digest) { Ok(()) } else { Err(Error::Twice(what)) }
     }
 
     fn write(&mut self, path: &Path, mut content: impl Read) -> Result<PathBuf, Error> {

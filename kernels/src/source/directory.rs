@@ -32,6 +32,7 @@ pub fn place(path: &Path) -> Option<Place> {
             Some("") => None,
             Some("vmlinuz" | "vmlinux") => Some(Place::Image(named)),
             Some("config") => Some(Place::Config(named)),
+            Some(other) if is_left_out(other) => None,
             _ => Some(Place::ModuleFile { version: version.to_owned(), path: path.to_owned() }),
         };
     }
@@ -148,7 +149,7 @@ fn modules(root: &Path, version: &str, into: &mut Collection) -> Result<(), Erro
             let path = relative.join(entry.file_name());
             if kind.is_dir() {
                 unread.push(path);
-            } else if kind.is_file() && !is_image_or_config(&path) {
+            } else if kind.is_file() && is_module_file(version, &path) {
                 let file = File::open(entry.path()).map_err(Error::Read)?;
                 into.module_file(Path::new(version), &path, file)?;
             }
@@ -157,8 +158,15 @@ fn modules(root: &Path, version: &str, into: &mut Collection) -> Result<(), Erro
     Ok(())
 }
 
-fn is_image_or_config(path: &Path) -> bool {
-    matches!(path.to_str(), Some("vmlinuz" | "vmlinux" | "config" | "System.map"))
+fn is_module_file(version: &str, path: &Path) -> bool {
+    matches!(place(&Path::new("lib/modules").join(version).join(path)), Some(Place::ModuleFile { .. }))
+}
+
+/// What distributions put beside a kernel's modules and no machine needs: symbols, and checksums of the kernel.
+fn is_left_out(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default();
+    matches!(stem, "System" | "symvers") && !name.contains('/')
+        || matches!(name, ".vmlinuz.hmac" | "vmlinuz.hmac")
 }
 
 fn modules_directory(root: &Path, version: &str) -> Option<PathBuf> {

@@ -1,17 +1,29 @@
 //! Where a kernel comes from: packages, kernel images, configurations, directories.
 
+mod apk;
+mod build_tree;
 mod collection;
+mod cpio_files;
 mod deb;
+mod digested;
 mod directory;
+mod openpgp;
+mod package_files;
+mod provenance;
+mod rpm;
+mod rpm_header;
+mod tar_files;
+mod tar_package;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use collection::Collection;
+pub use provenance::{Facts, Origin, Provenance, Source};
 
 use crate::bounded::Bounded;
-use crate::compression::read_start;
+use crate::compression::{self, Compression, read_start};
 use crate::config::KernelConfig;
 
 /// The largest configuration that is accepted, in bytes.
@@ -28,9 +40,9 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
-    #[error("a damaged Debian package: {0}")]
+    #[error("a damaged package: {0}")]
     Package(String),
-    #[error("a hostile Debian package: {0}")]
+    #[error("a hostile package: {0}")]
     Hostile(String),
     #[error("{0}")]
     Nothing(String),
@@ -42,15 +54,23 @@ pub enum Error {
     Twice(&'static str),
     #[error("{0} exceeds the limit of {1}")]
     Limit(&'static str, String),
-    #[error("it is neither a Debian package, a kernel, a kernel configuration nor a directory")]
+    #[error("the package {package} is for {architecture}, not x86-64")]
+    Architecture { package: String, architecture: String },
+    #[error("it is a package of a kind that is not read yet: {0}")]
+    Format(&'static str),
+    #[error("it is neither a package, a kernel, a kernel configuration nor a directory")]
     Unknown,
 }
 
-/// Adds what `source` holds to the collection.
-pub fn collect(source: &Path, into: &mut Collection) -> Result<(), Error> {
+/// Adds what `source` holds to the collection, and says what it was.
+pub fn collect(source: &Path, into: &mut Collection) -> Result<Facts, Error> {
     let kind = std::fs::metadata(source).map_err(Error::Read)?;
     if kind.is_dir() {
-        return directory::collect(source, None, into);
+        if build_tree::is(source) {
+            return build_tree::collect(source, into);
+        }
+        directory::collect(source, None, into)?;
+        return Ok(Facts::plain("directory"));
     }
     if !kind.is_file() {
         return Err(Error::Unknown);
@@ -63,13 +83,42 @@ pub fn collect(source: &Path, into: &mut Collection) -> Result<(), Error> {
     let file = File::open(source).map_err(Error::Read)?;
     if start.starts_with(deb::MAGIC) {
         deb::collect(file, into)
+    } else if start.starts_with(rpm::MAGIC) {
+        rpm::collect(file, into)
+    } else if start.starts_with(apk::NEW_MAGIC) {
+        Err(Error::Format("an Alpine package of version 3 (apk mkpkg); version 2 is"))
+    } else if let Some(first) = first_of_tar(source)? {
+        let is_gzip = Compression::of(start) == Compression::Gzip;
+        if is_gzip && apk::is(&first) {
+            apk::collect(file, into)
+        } else {
+            tar_package::collect(source, file, into)
+        }
     } else if std::str::from_utf8(start).is_ok_and(|text| text.contains("CONFIG_")) {
-        config(file, into)
+        config(file, into)?;
+        Ok(Facts::plain("kernel configuration"))
     } else if let Some((root, version)) = directory::of_kernel(source) {
-        directory::collect(&root, Some(&version), into)
+        directory::collect(&root, Some(&version), into)?;
+        Ok(Facts::plain("kernel with its modules beside it"))
     } else {
-        into.image(file)
+        into.image(file)?;
+        Ok(Facts::plain(match Compression::of(start) {
+            Compression::None if start.starts_with(b"\x7fELF") => "vmlinux",
+            Compression::None => "bzImage",
+            _ => "compressed vmlinux",
+        }))
     }
+}
+
+/// The name of the first file, if this is a tar archive, compressed or not.
+fn first_of_tar(source: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let file = File::open(source).map_err(Error::Read)?;
+    let mut block = [0; 512];
+    // What cannot be unpacked is no archive; whoever takes it for something else will say what is wrong.
+    let read = compression::reader(file).and_then(|mut content| read_start(&mut content, &mut block));
+    let is_tar = read.is_ok_and(|read| read == block.len()) && &block[257..262] == b"ustar";
+    let name = block[..100].split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(is_tar.then(|| name.to_vec()))
 }
 
 fn config(file: File, into: &mut Collection) -> Result<(), Error> {

@@ -8,10 +8,10 @@ use super::Format;
 
 #[derive(Debug, Subcommand)]
 pub enum KernelCommand {
-    /// Add a kernel: a linux-image .deb, a vmlinux, a bzImage, or a directory with boot/ and
-    /// lib/modules/ (`/` is the host's own)
+    /// Add a kernel from packages (.deb, .rpm, .apk, .pkg.tar.zst), a vmlinux, a bzImage, a kernel's build
+    /// directory, or a directory with boot/ and lib/modules/ (`/` is the host's own)
     Add {
-        /// One source, or several that make up one kernel (Ubuntu's linux-image and linux-modules)
+        /// One source, or several that make up one kernel (Fedora's kernel-core and kernel-modules-core)
         #[arg(required = true, value_name = "SOURCE")]
         sources: Vec<PathBuf>,
         /// The kernel's name [default: its version]
@@ -36,6 +36,40 @@ pub enum KernelCommand {
         #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
         jobs: Option<u16>,
     },
+    /// Get a kernel from Debian's archive, and add it; nothing is installed on this host
+    ///
+    /// A version (debian:6.1), a suite (debian:trixie, debian:sid), an exact version (debian:6.12.94-1) or a release
+    /// (debian:6.1.0-37-cloud-amd64), with -cloud, -generic or -rt after it. The archive's mirror and proxy are
+    /// those of this host's apt. What comes is checked by the archive's signature. A kernel of that name is
+    /// replaced if there is a newer one.
+    Pull {
+        #[arg(value_name = "debian:KERNEL")]
+        wanted: String,
+        /// The kernel's flavour [default: cloud]
+        #[arg(long)]
+        flavour: Option<FlavourChoice>,
+        /// The kernel's name [default: what was asked for]
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// Print the kernel's name alone
+        #[arg(short, long)]
+        quiet: bool,
+        #[command(flatten)]
+        archive: ArchiveArguments,
+    },
+    /// List the kernels of Debian's archive: those that its suites install, or those that match
+    Search {
+        archive_name: ArchiveName,
+        /// Part of a version, release, flavour or suite, with * and ?
+        pattern: Option<String>,
+        /// List all that there are
+        #[arg(short, long)]
+        all: bool,
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+        #[command(flatten)]
+        archive: ArchiveArguments,
+    },
     /// List kernels
     Ls {
         /// Print names alone
@@ -57,4 +91,30 @@ pub enum KernelCommand {
     },
     /// Choose the kernel that runs when none is named
     Default { name: String },
+}
+
+/// Where the archive is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ArchiveArguments {
+    /// The archive's mirror [default: that of this host's apt, else http://deb.debian.org/debian]
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// The keys that may have signed the archive [default: those of the package debian-archive-keyring]
+    #[arg(long, value_name = "FILE")]
+    pub keyring: Option<PathBuf>,
+    /// Take an index that was good until a day that has passed
+    #[arg(long)]
+    pub allow_expired: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ArchiveName {
+    Debian,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FlavourChoice {
+    Cloud,
+    Generic,
+    Rt,
 }

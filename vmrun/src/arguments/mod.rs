@@ -23,7 +23,7 @@ pub use exec::ExecArguments;
 pub use files::*;
 pub use images::*;
 pub use inquiries::{StatsArguments, TopArguments};
-pub use kernel::KernelCommand;
+pub use kernel::{ArchiveArguments, ArchiveName, FlavourChoice, KernelCommand};
 pub use machines::*;
 pub use matrix::{MatrixArguments, MatrixFormat, check_cell_words, machine_arguments};
 pub use registry::{LoginArguments, LogoutArguments, PullArguments, PullPolicy, PushArguments, Trust};

@@ -10,7 +10,7 @@ use guest_protocol::Init;
 use rootfs_builder::image::{Platform, format_time};
 use rootfs_builder::store::{Error, Image, Store};
 
-use super::pull;
+use super::{kernel_pull, pull};
 use crate::arguments::{CreateArguments, InitChoice, LogDriver, MachineArguments, PullPolicy};
 use crate::events;
 use crate::hardware;
@@ -39,10 +39,9 @@ pub fn make(home: &Home, arguments: &MachineArguments) -> Result<(MachineDirecto
     }
     let images = home.images()?;
     let image = find_image(&images, arguments)?;
-    let kernels = home.kernels()?;
     let kernel = match &arguments.kernel {
-        Some(name) => kernels.get(name)?,
-        None => kernels.default_kernel()?,
+        Some(name) => kernel_pull::find_kernel(home, name, arguments.pull)?,
+        None => home.kernels()?.default_kernel()?,
     };
     let config = config(arguments, &image, kernel.name.clone())?;
     let cidfile = arguments.cidfile.as_ref().map(|path| {

@@ -1,24 +1,33 @@
 //! `vmrun kernel`: the kernels that machines boot.
 
 use anyhow::Result;
-use kernels::Kernel;
+use kernels::{Addition, Kernel, Source};
 
-use super::kernel_build;
-use crate::arguments::{Format, KernelCommand};
+use super::{kernel_build, kernel_pull, kernel_search};
+use crate::arguments::{ArchiveName, Format, KernelCommand};
 use crate::home::Home;
 use crate::output::{complain, table};
+use crate::size;
 
 pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
     let store = home.kernels()?;
     match command {
         KernelCommand::Add { sources, name } => {
             let progress = crate::progress::Steps::new();
-            let kernel = store.add(&sources, name.as_deref(), &|step| progress.show(&step.to_string()))?;
+            let sources: Vec<Source> = sources.into_iter().map(Source::from).collect();
+            let addition = Addition { name: name.as_deref(), replace: false };
+            let kernel = store.add(&sources, &addition, &|step| progress.show(&step.to_string()))?;
             progress.finish();
             println!("{}", kernel.name);
         }
         KernelCommand::Build { source, config, name, jobs } => {
             return kernel_build::build(&store, &source, &config, name.as_deref(), jobs);
+        }
+        KernelCommand::Pull { wanted, flavour, name, quiet, archive } => {
+            return kernel_pull::pull(&store, &wanted, flavour, name.as_deref(), quiet, &archive);
+        }
+        KernelCommand::Search { archive_name: ArchiveName::Debian, pattern, all, format, archive } => {
+            return kernel_search::search(pattern.as_deref(), all, format, &archive);
         }
         KernelCommand::Ls { quiet, format } => {
             let default = store.default_name()?;
@@ -52,18 +61,20 @@ fn list(kernels: &[Kernel], default: Option<&str>, quiet: bool, format: Format) 
         println!("{}", serde_json::to_string_pretty(kernels)?);
         return Ok(());
     }
-    let rows: Vec<[String; 4]> = kernels
+    let rows: Vec<[String; 6]> = kernels
         .iter()
         .map(|kernel| {
             [
                 kernel.name.clone(),
                 kernel.version.clone(),
                 kernel.modules.to_string(),
+                size::show(kernel.size),
+                kernel.sources.first().map_or_else(String::new, |source| source.format.clone()),
                 if default == Some(&kernel.name) { "*".into() } else { String::new() },
             ]
         })
         .collect();
-    Ok(table(["NAME", "VERSION", "MODULES", "DEFAULT"], &rows)?)
+    Ok(table(["NAME", "VERSION", "MODULES", "SIZE", "SOURCE", "DEFAULT"], &rows)?)
 }
 
 fn inspect(kernel: &Kernel, format: Format) -> Result<()> {
@@ -78,6 +89,12 @@ fn inspect(kernel: &Kernel, format: Format) -> Result<()> {
         fact("memory", format!("{} MiB at least", kernel.minimum_memory >> 20)),
         fact("modules", kernel.modules.to_string()),
     ];
+    for source in &kernel.sources {
+        rows.push(fact("source", format!("{}, {}", source.source, source.format)));
+        rows.extend(source.package.clone().map(|package| fact("  package", package)));
+        rows.extend(source.sha256.clone().map(|digest| fact("  SHA-256", digest)));
+        rows.push(fact("  signature", source.signature.clone()));
+    }
     rows.extend(kernel.abilities.iter().map(|(feature, ability)| fact(feature.name(), ability.to_string())));
     Ok(table(["KERNEL", &kernel.name], &rows)?)
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 
 use anyhow::Result;
-use kernels::KernelStore;
 use kernels::build::{BuildStep, Builder, Error, Order, Source, Watcher};
+use kernels::{Addition, KernelStore};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::home::cache_directory;
@@ -48,7 +48,9 @@ pub fn build(
     if built.known {
         warn("vmrun: this source has been built with this configuration before");
     }
-    let kernel = store.add(&[built.image], name, &|step| watcher.steps.show(&step.to_string()))?;
+    let kernel = store.add(&[built.image.into()], &Addition { name, replace: false }, &|step| {
+        watcher.steps.show(&step.to_string())
+    })?;
     watcher.steps.finish();
     println!("{}", kernel.name);
     Ok(0)

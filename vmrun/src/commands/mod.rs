@@ -20,6 +20,8 @@ mod import;
 mod inspect;
 mod kernel;
 mod kernel_build;
+mod kernel_pull;
+mod kernel_search;
 mod kill;
 mod load;
 mod login;
