@@ -31,6 +31,10 @@ pub struct Description {
     pub minimum_memory: u64,
     /// Whether the kernel loads no module without a signature that it knows.
     pub insists_on_signatures: bool,
+    /// How many relocations its image carries: with them, it can be put at another address at each start. Unknown for
+    /// kernels that an older vmrun added.
+    #[serde(default)]
+    pub relocations: Option<usize>,
     /// How many modules there are as files.
     pub modules: usize,
     pub abilities: Abilities,
@@ -182,6 +186,11 @@ impl fmt::Display for Kernel {
         writeln!(to, "{:<26} {}", "config from", self.config_source)?;
         writeln!(to, "{:<26} {}", "modules", self.modules)?;
         writeln!(to, "{:<26} {} MiB", "minimum memory", self.minimum_memory >> 20)?;
+        match self.relocations {
+            Some(0) => writeln!(to, "{:<26} no: its image carries no relocations", "KASLR")?,
+            Some(count) => writeln!(to, "{:<26} {count} relocations", "KASLR")?,
+            None => writeln!(to, "{:<26} unknown: an older vmrun added it", "KASLR")?,
+        }
         for (feature, ability) in self.abilities.iter() {
             writeln!(to, "{feature:<26} {ability}")?;
         }

@@ -369,6 +369,7 @@ fn describe(
         config_source: knowledge(source, &tree),
         // Who does not say what it wants gets what it was shipped with.
         insists_on_signatures: config.as_ref().is_none_or(KernelConfig::insists_on_signatures),
+        relocations: Some(facts.relocations),
         modules: tree.len(),
         abilities: Abilities::find(config.as_ref(), &tree),
         identity: collection.identity(),

@@ -1,7 +1,7 @@
 //! Boots a kernel by hand: prints what comes from the serial port, the stamps with their times, and the report.
 //!
 //! `boot --kernel vmlinux [--initramfs FILE]… [--cmdline TEXT] [--memory MIB] [--vcpus N] [--pmem FILE]… [--disk FILE]…
-//! [--rw-disk FILE]… [--vsock SOCKET] [--no-acpi] [--pci] [--quiet]`
+//! [--rw-disk FILE]… [--vsock SOCKET] [--no-acpi] [--pci] [--kaslr SEED] [--quiet]`
 
 use std::error::Error;
 use std::io::Write;
@@ -56,6 +56,7 @@ fn read_arguments() -> Result<(MachineSpec, bool), Box<dyn Error>> {
         vcpus: 1,
         memory: 256 << 20,
         kernel: "vmlinux".into(),
+        kaslr: None,
         initramfs: vec![],
         cmdline: String::new(),
         firmware: Firmware::Acpi,
@@ -87,6 +88,7 @@ fn read_arguments() -> Result<(MachineSpec, bool), Box<dyn Error>> {
             "--no-rng" => spec.rng = false,
             "--no-acpi" => spec.firmware = Firmware::CommandLine,
             "--pci" => spec.transport = Transport::Pci,
+            "--kaslr" => spec.kaslr = Some(value()?.parse()?),
             "--quiet" => quiet = true,
             _ => return Err(format!("unknown option {option}").into()),
         }

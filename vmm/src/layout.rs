@@ -39,6 +39,9 @@ pub const KVM_TSS: u64 = 0xfffb_d000;
 /// One page more for the same; right behind [`KVM_TSS`]'s.
 pub const KVM_IDENTITY_MAP: u64 = 0xfffb_c000;
 
+/// The boot processor's first page tables map so much, one to one: the kernel begins within.
+pub const IDENTITY_MAPPED: u64 = 1 << 30;
+
 /// Boot structures in low memory, each of which the kernel has copied before it overwrites it.
 pub const GDT: u64 = 0x500;
 pub const BOOT_PARAMS: u64 = 0x7000;

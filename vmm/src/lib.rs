@@ -22,6 +22,7 @@
 //!     vcpus: 1,
 //!     memory: 256 << 20,
 //!     kernel: "vmlinux".into(),
+//!     kaslr: None,
 //!     initramfs: vec![],
 //!     cmdline: "console=ttyS0 panic=-1".into(),
 //!     firmware: Firmware::Acpi,

@@ -25,6 +25,9 @@ pub struct MachineSpec {
     pub memory: u64,
     /// An uncompressed kernel: a vmlinux, ELF64 for x86-64.
     pub kernel: PathBuf,
+    /// With a seed, a kernel that carries its relocations lies at addresses that follow from it (KASLR); without, or
+    /// without relocations, where it was linked to lie. To be random, and kept from the guest.
+    pub kaslr: Option<u64>,
     /// Archives that the kernel finds one after another in memory, each padded with zeroes to 4 bytes.
     pub initramfs: Vec<InitramfsPart>,
     /// The kernel's command line, at most 2047 bytes. With [`Firmware::CommandLine`] the monitor appends the devices.
@@ -204,6 +207,7 @@ mod tests {
             vcpus: 1,
             memory: 256 << 20,
             kernel: "vmlinux".into(),
+            kaslr: None,
             initramfs: vec![],
             cmdline: String::new(),
             firmware: Firmware::Acpi,

@@ -28,6 +28,8 @@ pub enum Error {
     Damaged(String),
     #[error("cannot read or write the kernel: {0}")]
     Io(#[from] io::Error),
+    #[error(transparent)]
+    Vmlinux(#[from] ::vmlinux::Error),
 }
 
 /// Writes the vmlinux that `image` is or holds to `out`, and says what is in it. `image` is a

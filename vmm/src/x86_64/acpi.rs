@@ -210,6 +210,7 @@ mod tests {
             vcpus: MAX_VCPUS,
             memory: 2 << 20,
             kernel: Default::default(),
+            kaslr: None,
             initramfs: vec![],
             cmdline: String::new(),
             firmware: Firmware::Acpi,

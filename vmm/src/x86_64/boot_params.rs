@@ -15,6 +15,8 @@ const PROTOCOL: u16 = 0x020f;
 /// A boot loader without an assigned number.
 const LOADER_UNDEFINED: u8 = 0xff;
 const LOADED_HIGH: u8 = 1;
+/// The kernel lies at random addresses, and is to do the same with what it maps by itself.
+const KASLR: u8 = 1 << 1;
 /// The kernel is to keep its early messages to itself.
 const QUIET: u8 = 1 << 5;
 /// A setup_data entry with random bytes for the kernel's generator; Linux 6.0 and newer look for it.
@@ -29,7 +31,8 @@ pub fn write(memory: &GuestRam, facts: &BootFacts) -> Result<(), Error> {
     params.hdr.header = HEADER_MAGIC;
     params.hdr.version = PROTOCOL;
     params.hdr.type_of_loader = LOADER_UNDEFINED;
-    params.hdr.loadflags = LOADED_HIGH | QUIET;
+    let kaslr = if facts.randomized { KASLR } else { 0 };
+    params.hdr.loadflags = LOADED_HIGH | QUIET | kaslr;
     params.hdr.cmd_line_ptr = layout::CMDLINE as u32;
     params.hdr.cmdline_size = facts.cmdline_length as u32;
     params.hdr.setup_data = layout::SETUP_DATA;

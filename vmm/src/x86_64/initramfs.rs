@@ -35,34 +35,49 @@ pub struct Placed {
 const PART_ALIGNMENT: u64 = 4;
 const PAGE: u64 = 4096;
 
-/// Puts `parts` at the end of the RAM below the gap, behind the kernel that ends at `kernel_end`.
-pub fn load(
-    parts: &[InitramfsPart],
-    memory: &GuestRam,
+/// An initramfs that has its place, and is not there yet.
+pub struct Initramfs<'a> {
+    sources: Vec<Source<'a>>,
+    length: u64,
+    address: u64,
     memory_size: u64,
-    kernel_end: u64,
-) -> Result<Option<Placed>, Error> {
-    let mut sources = parts.iter().map(Source::open).collect::<Result<Vec<_>, _>>()?;
-    let length = sources.iter().fold(0u64, |sum, source| sum.saturating_add(source.padded()));
-    if length == 0 {
-        return Ok(None);
+}
+
+impl<'a> Initramfs<'a> {
+    /// Opens `parts`, which are to lie at the end of the RAM below the gap.
+    pub fn open(parts: &'a [InitramfsPart], memory_size: u64) -> Result<Self, Error> {
+        let sources = parts.iter().map(Source::open).collect::<Result<Vec<_>, _>>()?;
+        let length = sources.iter().fold(0u64, |sum, source| sum.saturating_add(source.padded()));
+        let address = memory_size.min(GAP_START).saturating_sub(length) / PAGE * PAGE;
+        Ok(Self { sources, length, address, memory_size })
     }
-    let top = memory_size.min(GAP_START);
-    let Some(address) = top.checked_sub(length).map(|at| at / PAGE * PAGE).filter(|at| *at >= kernel_end)
-    else {
-        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-        return Err(Error::Memory {
-            initramfs: mib(length),
-            kernel: mib(kernel_end),
-            memory: mib(memory_size),
-        });
-    };
-    let mut at = address;
-    for source in &mut sources {
-        source.put(memory, GuestAddress(at))?;
-        at += source.padded();
+
+    /// The first address that is not for others.
+    pub fn start(&self) -> u64 {
+        self.address
     }
-    Ok(Some(Placed { address, length }))
+
+    /// Reads the parts into `memory`, behind the kernel that ends at `kernel_end`.
+    pub fn load(&mut self, memory: &GuestRam, kernel_end: u64) -> Result<Option<Placed>, Error> {
+        let &mut Self { length, address, memory_size, .. } = self;
+        if length == 0 {
+            return Ok(None);
+        }
+        if address < kernel_end {
+            let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+            return Err(Error::Memory {
+                initramfs: mib(length),
+                kernel: mib(kernel_end),
+                memory: mib(memory_size),
+            });
+        }
+        let mut at = address;
+        for source in &mut self.sources {
+            source.put(memory, GuestAddress(at))?;
+            at += source.padded();
+        }
+        Ok(Some(Placed { address, length }))
+    }
 }
 
 enum Source<'a> {
@@ -111,7 +126,8 @@ mod tests {
     fn parts_follow_one_another_padded_to_four_bytes() {
         let memory = memory::allocate(4 << 20).unwrap();
         let parts = [InitramfsPart::Bytes(b"12345".to_vec()), InitramfsPart::Bytes(b"abc".to_vec())];
-        let placed = load(&parts, &memory, 4 << 20, 1 << 20).unwrap().unwrap();
+        let mut initramfs = Initramfs::open(&parts, 4 << 20).unwrap();
+        let placed = initramfs.load(&memory, 1 << 20).unwrap().unwrap();
         assert_eq!(placed, Placed { address: (4 << 20) - 4096, length: 12 });
         let mut bytes = [0xff; 12];
         memory.read_slice(&mut bytes, GuestAddress(placed.address)).unwrap();
@@ -122,7 +138,7 @@ mod tests {
     fn an_initramfs_that_would_hit_the_kernel_is_refused() {
         let memory = memory::allocate(4 << 20).unwrap();
         let parts = [InitramfsPart::Bytes(vec![0; 2 << 20])];
-        let error = load(&parts, &memory, 4 << 20, 3 << 20).unwrap_err();
+        let error = Initramfs::open(&parts, 4 << 20).unwrap().load(&memory, 3 << 20).unwrap_err();
         assert!(error.to_string().contains("do not fit into the machine's 4 MiB"), "{error}");
     }
 }

@@ -1,41 +1,30 @@
-//! Reading a vmlinux into guest memory.
+//! Putting a kernel into guest memory.
 
 use std::fs::File;
-use std::io::Read;
+use std::ops::Range;
 
-use linux_loader::elf::{Elf64_Ehdr, PT_LOAD};
-use linux_loader::loader::KernelLoader;
-use linux_loader::loader::elf::{Elf, PvhBootCapability};
-use std::os::unix::fs::FileExt;
-use vm_memory::{ByteValued, GuestAddress};
+use vm_memory::{Bytes, GuestAddress};
+use vmlinux::Vmlinux;
 
+use super::kaslr::{self, Displacement};
 use super::sparse::SparseFile;
-use crate::layout::{GAP_START, HIGH_MEMORY};
+use crate::layout::GAP_START;
 use crate::virtio::GuestRam;
+
+pub use vmlinux::Entry;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("is no ELF file; vmrun boots uncompressed kernels (vmlinux)")]
-    NotElf,
-    #[error("is not made for x86-64 (ELF machine {machine}, class {class})")]
-    Architecture { machine: u16, class: u8 },
-    #[error("reading its headers")]
-    Headers(#[source] std::io::Error),
+    #[error(transparent)]
+    Vmlinux(#[from] vmlinux::Error),
     #[error("needs memory up to {needed} MiB, the machine has {available} MiB")]
     Memory { needed: u64, available: u64 },
-    #[error("cannot be loaded")]
-    Load(#[source] linux_loader::loader::Error),
-    #[error("begins neither in its own code (entry {0:#x}) nor with a PVH note")]
-    Entry(u64),
-}
-
-/// How a kernel is entered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry {
-    /// By Linux's 64-bit boot protocol, at this address (Documentation/arch/x86/boot.rst).
-    Linux64(u64),
-    /// By the PVH protocol, in 32-bit mode, at this address (Xen's docs/misc/pvh.pandoc).
-    Pvh(u64),
+    #[error("reading it")]
+    Read(#[source] std::io::Error),
+    #[error("copying {size} bytes of it to address {address:#x}")]
+    Copy { address: u64, size: u64, source: vm_memory::GuestMemoryError },
+    #[error(transparent)]
+    Kaslr(#[from] kaslr::Error),
 }
 
 /// A kernel in guest memory.
@@ -44,74 +33,54 @@ pub struct Kernel {
     pub entry: Entry,
     /// The first address after it, memory that it clears for itself included.
     pub end: u64,
+    /// It lies at random addresses, and is to know.
+    pub randomized: bool,
 }
 
 impl Kernel {
-    /// Loads the ELF file `file` at the physical addresses it asks for. `memory_size` is the machine's RAM in bytes.
-    pub fn load(file: &mut File, memory: &GuestRam, memory_size: u64) -> Result<Self, Error> {
-        let headers = Headers::read(file)?;
-        let low = memory_size.min(GAP_START);
-        if headers.end > low {
+    /// Loads the ELF file `file`: at the physical addresses it asks for, or, with a seed and if it can be moved, at
+    /// others. `memory_size` is the machine's RAM in bytes, of which what lies at `top` and above is somebody else's.
+    pub fn load(
+        file: &File,
+        memory: &GuestRam,
+        memory_size: u64,
+        top: u64,
+        seed: Option<u64>,
+    ) -> Result<Self, Error> {
+        let kernel = Vmlinux::read(file)?;
+        let Range { start, end } = kernel.memory();
+        let available = memory_size.min(GAP_START);
+        if end > available {
             let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-            return Err(Error::Memory { needed: mib(headers.end), available: mib(low) });
+            return Err(Error::Memory { needed: mib(end), available: mib(available) });
         }
-        let mut sparse = SparseFile::new(file).map_err(Error::Headers)?;
-        let loaded = Elf::load(memory, None, &mut sparse, None).map_err(Error::Load)?;
-        let entry = match loaded.pvh_boot_cap {
-            _ if headers.contains_entry => Entry::Linux64(headers.entry),
-            PvhBootCapability::PvhEntryPresent(GuestAddress(entry)) => Entry::Pvh(entry),
-            _ => return Err(Error::Entry(headers.entry)),
+        // By PVH, kernels are entered where they were linked to lie.
+        let relocations = match (seed, kernel.entry) {
+            (Some(_), Entry::Linux64(_)) => kernel.relocations(file)?,
+            _ => None,
         };
-        Ok(Self { entry, end: headers.end })
+        let moved = seed
+            .zip(relocations)
+            .map(|(seed, relocations)| (Displacement::choose(seed, start..end, top), relocations));
+        let by = moved.as_ref().map_or(0, |(displacement, _)| displacement.physical);
+        for segment in &kernel.segments {
+            let (address, size) = (segment.address + by, segment.file_size);
+            let mut sparse = SparseFile::new(file, segment.offset).map_err(Error::Read)?;
+            memory
+                .read_exact_volatile_from(GuestAddress(address), &mut sparse, size as usize)
+                .map_err(|source| Error::Copy { address, size, source })?;
+        }
+        if let Some((displacement, relocations)) = &moved {
+            displacement.apply(relocations, start..end, memory)?;
+        }
+        let entry = match kernel.entry {
+            Entry::Linux64(entry) => Entry::Linux64(entry + by),
+            pvh => pvh,
+        };
+        Ok(Self { entry, end: end + by, randomized: moved.is_some() })
     }
 }
 
-/// What the ELF headers say, which the loader either does not check or does not tell.
-struct Headers {
-    entry: u64,
-    /// Whether the entry is a physical address within a loaded segment, as Linux's is. Kernels that only know PVH have
-    /// a virtual address there.
-    contains_entry: bool,
-    end: u64,
-}
-
-/// Room for the headers: an ELF header and a few dozen segments. Kernels have under ten.
-const HEADER_BYTES: usize = 4096;
-const CLASS_64: u8 = 2;
-const MACHINE_X86_64: u16 = 62;
-
-impl Headers {
-    fn read(file: &mut File) -> Result<Self, Error> {
-        let mut bytes = Vec::with_capacity(HEADER_BYTES);
-        file.take(HEADER_BYTES as u64).read_to_end(&mut bytes).map_err(Error::Headers)?;
-        if !bytes.starts_with(b"\x7fELF") {
-            return Err(Error::NotElf);
-        }
-        let mut header = Elf64_Ehdr::default();
-        let size = header.as_slice().len();
-        header.as_mut_slice().copy_from_slice(bytes.get(..size).ok_or(Error::NotElf)?);
-        let class = header.e_ident.get(4).copied().unwrap_or(0);
-        if class != CLASS_64 || header.e_machine != MACHINE_X86_64 {
-            return Err(Error::Architecture { machine: header.e_machine, class });
-        }
-        let mut headers = Self { entry: header.e_entry, contains_entry: false, end: HIGH_MEMORY };
-        for index in 0..u64::from(header.e_phnum) {
-            headers.add_segment(file, header.e_phoff.wrapping_add(index * PROGRAM_HEADER))?;
-        }
-        Ok(headers)
-    }
-
-    fn add_segment(&mut self, file: &File, offset: u64) -> Result<(), Error> {
-        let mut segment = linux_loader::elf::Elf64_Phdr::default();
-        file.read_exact_at(segment.as_mut_slice(), offset).map_err(Error::Headers)?;
-        if segment.p_type == PT_LOAD {
-            let end = segment.p_paddr.saturating_add(segment.p_memsz.max(segment.p_filesz));
-            self.contains_entry |= (segment.p_paddr..end).contains(&self.entry);
-            self.end = self.end.max(end);
-        }
-        Ok(())
-    }
-}
-
-/// Size of an ELF64 program header.
-const PROGRAM_HEADER: u64 = 56;
+#[cfg(test)]
+#[path = "kernel_test.rs"]
+mod tests;

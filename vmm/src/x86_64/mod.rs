@@ -5,6 +5,7 @@ pub mod acpi;
 pub mod boot_params;
 pub mod cpuid;
 mod initramfs;
+mod kaslr;
 pub mod kernel;
 pub mod mptable;
 pub mod pvh;
@@ -19,6 +20,7 @@ use vm_memory::{Bytes, GuestAddress};
 use crate::layout;
 use crate::spec::{Firmware, MachineSpec, Transport};
 use crate::virtio::GuestRam;
+use initramfs::Initramfs;
 pub use kernel::{Entry, Kernel};
 
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +43,12 @@ pub enum Error {
 /// Fills the guest's memory with everything its kernel needs to start, and says where it starts.
 pub fn load(spec: &MachineSpec, memory: &GuestRam) -> Result<Entry, Error> {
     let path = &spec.kernel;
-    let mut file = File::open(path).map_err(|source| Error::OpenKernel { path: path.clone(), source })?;
-    let kernel = Kernel::load(&mut file, memory, spec.memory)
+    let file = File::open(path).map_err(|source| Error::OpenKernel { path: path.clone(), source })?;
+    let mut initramfs = Initramfs::open(&spec.initramfs, spec.memory)?;
+    let top = spec.memory.min(initramfs.start());
+    let kernel = Kernel::load(&file, memory, spec.memory, top, spec.kaslr)
         .map_err(|source| Error::Kernel { path: path.clone(), source })?;
-    let initramfs = initramfs::load(&spec.initramfs, memory, spec.memory, kernel.end)?;
+    let initramfs = initramfs.load(memory, kernel.end)?;
 
     write(memory, "the way to restart", layout::BIOS_ENTRY, &restart_code())?;
     let mut cmdline = spec.cmdline.clone();
@@ -68,6 +72,7 @@ pub fn load(spec: &MachineSpec, memory: &GuestRam) -> Result<Entry, Error> {
         memory: spec.memory,
         cmdline_length,
         initramfs,
+        randomized: kernel.randomized,
         rsdp: (spec.firmware == Firmware::Acpi).then_some(layout::ACPI_START),
     };
     match kernel.entry {
@@ -91,6 +96,8 @@ pub(crate) struct BootFacts {
     cmdline_length: usize,
     initramfs: Option<initramfs::Placed>,
     rsdp: Option<u64>,
+    /// The kernel lies at random addresses.
+    randomized: bool,
 }
 
 /// A range of the memory map, as both boot protocols and the BIOS call E820 number its kinds.

@@ -4,9 +4,8 @@
 //! is stored sparsely, nothing has to be copied for them.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 
 use vm_memory::bitmap::BitmapSlice;
 use vm_memory::{ReadVolatile, VolatileMemoryError, VolatileSlice};
@@ -19,8 +18,9 @@ pub struct SparseFile<'a> {
 }
 
 impl<'a> SparseFile<'a> {
-    pub fn new(file: &'a File) -> io::Result<Self> {
-        Ok(Self { file, position: 0, length: file.metadata()?.len() })
+    /// Reads from byte `position` on.
+    pub fn new(file: &'a File, position: u64) -> io::Result<Self> {
+        Ok(Self { file, position, length: file.metadata()?.len() })
     }
 
     /// The next position from here on that is a hole or data, as `whence` says. Where the file system cannot tell,
@@ -75,28 +75,10 @@ impl SparseFile<'_> {
     }
 }
 
-impl Read for SparseFile<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.position)?;
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for SparseFile<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let target = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::End(distance) => self.length.checked_add_signed(distance),
-            SeekFrom::Current(distance) => self.position.checked_add_signed(distance),
-        };
-        self.position = target.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use vm_memory::{Bytes, GuestAddress};
 
     use super::*;
@@ -112,7 +94,7 @@ mod tests {
         file.set_len(3 << 20).unwrap();
 
         let memory = memory::allocate(4 << 20).unwrap();
-        let mut sparse = SparseFile::new(&file).unwrap();
+        let mut sparse = SparseFile::new(&file, 0).unwrap();
         memory.read_exact_volatile_from(GuestAddress(0), &mut sparse, 3 << 20).unwrap();
         let mut expected = vec![0; 3 << 20];
         file.read_exact_at(&mut expected, 0).unwrap();

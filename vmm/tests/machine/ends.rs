@@ -175,17 +175,19 @@ fn bad_kernels_and_too_little_memory_are_said_in_one_line() {
         text
     };
     let good = kernel(&Code::default().spin());
-    assert!(refused("empty", b"", &|_| {}).contains("is no ELF file"));
-    assert!(refused("script", b"#!/bin/sh\n", &|_| {}).contains("is no ELF file"));
-    assert!(refused("short", &good[..70], &|_| {}).contains("reading its headers"));
-    assert!(refused("cut", &good[..good.len() - 1], &|_| {}).contains("cannot be loaded"));
+    assert!(refused("empty", b"", &|_| {}).contains("too short for an ELF file"));
+    assert!(refused("script", &[b'#'; 99], &|_| {}).contains("not an ELF file"));
+    assert!(refused("short", &good[..70], &|_| {}).contains("the kernel's image is damaged"));
+    assert!(refused("cut", &good[..good.len() - 1], &|_| {}).contains("a segment of"));
     let arm = [&good[..18], &[183, 0], &good[20..]].concat();
-    assert!(refused("arm", &arm, &|_| {}).contains("not made for x86-64"));
+    assert!(refused("arm", &arm, &|_| {}).contains("this kernel is for arm64"));
     assert!(refused("small", &good, &|spec| spec.memory = 1 << 20).contains("multiple of 2 MiB"));
-    let huge = [&good[..64 + 40], &(1u64 << 40).to_le_bytes(), &good[64 + 48..]].concat();
-    assert!(
-        refused("huge", &huge, &|_| {}).contains("needs memory up to 1048577 MiB, the machine has 4 MiB")
-    );
+    let sized = |size: u64| [&good[..64 + 40], &size.to_le_bytes(), &good[64 + 48..]].concat();
+    assert!(refused("huge", &sized(1 << 40), &|_| {}).contains("ends beyond 4 GiB"));
+    let large = refused("large", &sized(16 << 20), &|_| {});
+    assert!(large.contains("needs memory up to 17 MiB, the machine has 4 MiB"), "{large}");
+    let low = [&good[..64 + 24], &0x7000u64.to_le_bytes(), &good[64 + 32..]].concat();
+    assert!(refused("low", &low, &|_| {}).contains("in the first MiB"));
     assert!(refused("line", &good, &|spec| spec.cmdline = "x".repeat(2048)).contains("2048 bytes long"));
     let devices = |spec: &mut vmm::MachineSpec| spec.firmware = Firmware::CommandLine;
     assert!(refused("entry", &pvh_less(&good), &devices).contains("begins neither"));

@@ -131,6 +131,7 @@ pub fn spec(kernel: &TemporaryFile) -> MachineSpec {
         vcpus: 1,
         memory: 4 << 20,
         kernel: kernel.0.clone(),
+        kaslr: None,
         initramfs: vec![],
         cmdline: String::new(),
         firmware: Firmware::Acpi,

@@ -112,6 +112,7 @@ pub fn plan(
         vcpus: config.cpus,
         memory,
         kernel: kernel.vmlinux.clone(),
+        kaslr: kaslr_seed(&config.kernel_args)?,
         initramfs: initramfs(modules, &guest)?,
         cmdline: command_line(boot, &kernel_arguments(config)),
         firmware,
@@ -154,6 +155,17 @@ fn kernel_arguments(config: &MachineConfig) -> Vec<String> {
     }
     arguments.extend(config.kernel_args.iter().cloned());
     arguments
+}
+
+/// Where the kernel lies follows from this, and is nobody's to guess.
+fn kaslr_seed(kernel_args: &[String]) -> Result<Option<u64>> {
+    let words = kernel_args.iter().flat_map(|argument| argument.split_whitespace());
+    if words.take_while(|word| *word != "--").any(|word| word == "nokaslr") {
+        return Ok(None);
+    }
+    let mut seed = [0; 8];
+    fill_random(&mut seed)?;
+    Ok(Some(u64::from_le_bytes(seed)))
 }
 
 fn upper_disk(machine: &MachineDirectory, upper: UpperConfig, flush: bool) -> Option<BlockSpec> {
