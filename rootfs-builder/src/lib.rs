@@ -21,12 +21,13 @@
 //! From the outside in: [`store`] keeps images and is what a command line talks to; [`archive`] finds the images
 //! in what it is given, [`reference`] says what they are called; [`layer`] turns one layer into files that are
 //! part of any image that has it; [`tree`] merges layers as the OCI image specification says; [`erofs`] writes
-//! the merged tree.
+//! the merged tree, [`ext4`] does for kernels without EROFS.
 
 pub mod archive;
 pub mod compression;
 pub mod digest;
 pub mod erofs;
+pub mod ext4;
 pub mod image;
 pub mod instruction;
 pub mod layer;

@@ -181,7 +181,8 @@ impl MetadataWriter<'_> {
     }
 }
 
-fn type_number(file_type: FileType) -> u8 {
+/// The number of a file type in directory entries.
+pub fn type_number(file_type: FileType) -> u8 {
     match file_type {
         FileType::Directory => TYPE_DIRECTORY,
         FileType::File => TYPE_FILE,

@@ -6,6 +6,7 @@ use super::generate::stack;
 use super::reference::Unpacked;
 use super::snapshot::{Snapshot, differences, snapshot};
 use proptest::prelude::*;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Leaves out entries that umoci refuses, found by giving it a growing archive: random ones mostly have some.
@@ -84,8 +85,16 @@ proptest! {
         prop_assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         let between = differences(&snapshot(disk.mount_flat().path()), &ours);
         prop_assert!(between.is_empty(), "flat: {}", between.join("\n"));
+        disk.check_ext4();
+        for (form, mount) in [("ext4", disk.mount_ext4()), ("whole ext4", disk.mount_whole_ext4())] {
+            let between = differences(&snapshot(mount.path()), &ours);
+            prop_assert!(between.is_empty(), "{form}: {}", between.join("\n"));
+        }
         let again = Disk::new(&tars).unwrap();
         prop_assert!(disk.bytes() == again.bytes(), "not the same bytes twice");
-        prop_assert!(std::fs::read(disk.flat()).unwrap() == std::fs::read(again.flat()).unwrap(), "nor when flat");
+        let same = |one: &Path, other: &Path| std::fs::read(one).unwrap() == std::fs::read(other).unwrap();
+        prop_assert!(same(disk.flat(), again.flat()), "nor when flat");
+        prop_assert!(same(disk.ext4(), again.ext4()), "nor as ext4");
+        prop_assert!(same(disk.whole_ext4(), again.whole_ext4()), "nor as a whole ext4");
     }
 }

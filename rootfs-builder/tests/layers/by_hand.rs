@@ -10,10 +10,21 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Builds, checks and mounts layers, and shows what is there.
+/// Builds, checks and mounts layers in every form, and shows what is there.
 fn show(layers: &[Vec<Entry>]) -> Snapshot {
     let tars: Vec<Vec<u8>> = layers.iter().map(|layer| archive(layer)).collect();
     let disk = Disk::new(&tars).unwrap();
+    let files = show_erofs(&disk);
+    disk.check_ext4();
+    for (form, mount) in [("ext4", disk.mount_ext4()), ("whole ext4", disk.mount_whole_ext4())] {
+        let between = differences(&snapshot(mount.path()), &files);
+        assert!(between.is_empty(), "{form}: {}", between.join("\n"));
+    }
+    files
+}
+
+/// As [`show`], of what only EROFS can hold.
+fn show_erofs(disk: &Disk) -> Snapshot {
     disk.check();
     let mount = disk.mount();
     let files = snapshot(mount.path());
@@ -205,6 +216,8 @@ fn large_directories_and_link_counts() {
     entries.extend((0..70_000).map(|number| Entry::hard_link(format!("links/{number}"), "linked")));
     entries.extend((0..66_000).map(|number| Entry::directory(format!("directories/{number}"))));
     let disk = Disk::new(&[archive(&entries)]).unwrap();
+    let refused = disk.try_ext4().err().unwrap().to_string();
+    assert!(refused.contains("has 70001 names, over the 65000"), "{refused}");
     let mount = disk.check().mount();
     let path = |name: &str| mount.path().join(name);
     for (directory, count) in [("many", 100_000), ("links", 70_000), ("directories", 66_000)] {
@@ -220,19 +233,58 @@ fn large_directories_and_link_counts() {
 }
 
 #[test]
+fn large_directories_and_link_counts_in_ext4() {
+    let mut entries: Vec<Entry> =
+        (0..100_000).map(|number| Entry::file(format!("many/{number}"), number.to_string())).collect();
+    entries.push(Entry::file("linked", "x"));
+    entries.extend((0..64_999).map(|number| Entry::hard_link(format!("links/{number}"), "linked")));
+    entries.extend((0..66_000).map(|number| Entry::directory(format!("directories/{number}"))));
+    let disk = Disk::new(&[archive(&entries)]).unwrap();
+    let mount = disk.check_ext4().mount_ext4();
+    let path = |name: &str| mount.path().join(name);
+    for (directory, count) in [("many", 100_000), ("links", 64_999), ("directories", 66_000)] {
+        assert_eq!(fs::read_dir(path(directory)).unwrap().count(), count);
+    }
+    assert_eq!(fs::metadata(path("linked")).unwrap().nlink(), 65_000);
+    // More than it can count.
+    assert_eq!(fs::metadata(path("directories")).unwrap().nlink(), 1);
+    assert!(
+        (0..100_000)
+            .step_by(997)
+            .all(|n| fs::read(path(&format!("many/{n}"))).unwrap() == n.to_string().as_bytes())
+    );
+}
+
+/// More inodes than the blocks of ordinary groups could have, and none at all to speak of.
+#[test]
+fn files_without_content_in_ext4() {
+    let entries: Vec<Entry> =
+        (0..150_000).map(|number| Entry::file(format!("{}/{number}", number % 100), "")).collect();
+    let disk = Disk::new(&[archive(&entries)]).unwrap();
+    let mount = disk.check_ext4().mount_ext4();
+    assert!(fs::read(mount.path().join("99/149999")).unwrap().is_empty());
+    // Inodes, directories and no more.
+    assert!(fs::metadata(disk.whole_ext4()).unwrap().len() < 150_000 * 300);
+}
+
+#[test]
 fn extended_attributes_of_every_size() {
     let value = |length: usize| (0..length).map(|at| at as u8).collect::<Vec<u8>>();
     let named = |name: String, value: Vec<u8>| (name.into_bytes(), value);
     let many: Vec<_> = (0..300).map(|n| named(format!("user.number{n:03}"), value(n))).collect();
     let longest = vec![named("trusted.long".into(), value(65_535))];
-    let files = show(&[vec![
+    let disk = Disk::new(&[archive(&[
         Entry { xattrs: many.clone(), ..Entry::directory("one") },
         Entry { xattrs: many.clone(), ..Entry::directory("two") },
         Entry { xattrs: many.clone(), ..Entry::file("small", "content") },
         Entry { xattrs: longest.clone(), ..Entry::file("empty", "") },
         Entry { xattrs: longest.clone(), ..Entry::new(b'6', "fifo") },
         Entry { xattrs: vec![named("trusted.t".into(), value(3990))], ..Entry::symlink("link", "target") },
-    ]]);
+    ])])
+    .unwrap();
+    let files = show_erofs(&disk);
+    let refused = disk.try_ext4().err().unwrap().to_string();
+    assert!(refused.contains("`/empty`: its extended attributes are over the 4 KiB"), "{refused}");
     for path in ["one", "two", "small"] {
         assert!(
             files[Path::new(path)].xattrs.iter().eq(many.iter().map(|(name, value)| (name, value))),
@@ -313,12 +365,16 @@ fn files_over_four_gigabytes() {
     let tar =
         Command::new("tar").args(["-cSf", "-", "-C"]).arg(directory.path()).arg("huge").output().unwrap();
     let disk = Disk::new(&[tar.stdout]).unwrap();
-    let mount = disk.mount();
-    let huge = File::open(mount.path().join("huge")).unwrap();
-    assert_eq!(huge.metadata().unwrap().size(), (5 << 30) + 1);
-    let mut end = [0; 4];
-    huge.read_exact_at(&mut end, (5 << 30) - 3).unwrap();
-    assert_eq!(&end, b"\0end");
+    disk.check_ext4();
+    for mount in [disk.mount(), disk.mount_ext4(), disk.mount_whole_ext4()] {
+        let huge = File::open(mount.path().join("huge")).unwrap();
+        assert_eq!(huge.metadata().unwrap().size(), (5 << 30) + 1);
+        let mut end = [0; 4];
+        huge.read_exact_at(&mut end, (5 << 30) - 3).unwrap();
+        assert_eq!(&end, b"\0end");
+    }
+    // Holes stay holes.
+    assert!(fs::metadata(disk.whole_ext4()).unwrap().blocks() * 512 < 16 << 20);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Images as a user gets them: built, written to one file, checked and mounted.
 
 use rootfs_builder::erofs::{self, LayerFiles, MetadataSummary, write_flat, write_metadata};
+use rootfs_builder::ext4::{self, LargeFiles};
 use rootfs_builder::layer::{self, LayerSummary, Limits, build};
 use rustix::fs::SeekFrom;
 use std::cell::OnceCell;
@@ -14,6 +15,8 @@ pub struct Disk {
     directory: TempDir,
     parts: Vec<(PathBuf, PathBuf)>,
     flat: OnceCell<PathBuf>,
+    ext4: OnceCell<PathBuf>,
+    whole_ext4: OnceCell<PathBuf>,
     pub layers: Vec<LayerSummary>,
     pub metadata: MetadataSummary,
 }
@@ -24,14 +27,14 @@ pub enum Failure {
     Layer(#[from] layer::Error),
     #[error(transparent)]
     Image(#[from] erofs::Error),
+    #[error(transparent)]
+    Ext4(#[from] ext4::Error),
 }
 
 impl Disk {
     pub fn new(tars: &[Vec<u8>]) -> Result<Disk, Failure> {
         let directory = TempDir::new().unwrap();
         let path = |name: String| directory.path().join(name);
-        let create =
-            |path: &Path| File::options().read(true).write(true).create_new(true).open(path).unwrap();
         let mut layers = Vec::new();
         let mut parts = Vec::new();
         for (number, tar) in tars.iter().enumerate() {
@@ -47,9 +50,10 @@ impl Disk {
         assert_eq!(out.metadata().unwrap().len(), metadata.length);
         for ((data, _), layer) in parts.iter().zip(&layers) {
             assert_eq!(fs::metadata(data).unwrap().len(), layer.data_bytes);
-            append(&File::open(data).unwrap(), &out);
         }
-        Ok(Disk { directory, parts, flat: OnceCell::new(), layers, metadata })
+        append_data(&parts, &out);
+        let none = OnceCell::new;
+        Ok(Disk { directory, parts, flat: none(), ext4: none(), whole_ext4: none(), layers, metadata })
     }
 
     pub fn image(&self) -> PathBuf {
@@ -60,8 +64,34 @@ impl Disk {
     pub fn flat(&self) -> &Path {
         self.flat.get_or_init(|| {
             let path = self.directory.path().join("flat");
-            let out = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-            write_flat(&layer_files(&self.parts, &self.layers), &out).unwrap();
+            write_flat(&layer_files(&self.parts, &self.layers), &create(&path)).unwrap();
+            path
+        })
+    }
+
+    /// The same as ext4, large files where the layers have them; fails if ext4 cannot hold it.
+    pub fn try_ext4(&self) -> Result<&Path, Failure> {
+        if self.ext4.get().is_none() {
+            let path = self.directory.path().join("ext4");
+            let out = create(&path);
+            let summary = ext4::write(&layer_files(&self.parts, &self.layers), LargeFiles::InLayers, &out)?;
+            assert_eq!(out.metadata().unwrap().len(), summary.length);
+            append_data(&self.parts, &out);
+            self.ext4.set(path).unwrap();
+        }
+        Ok(self.ext4.get().unwrap())
+    }
+
+    pub fn ext4(&self) -> &Path {
+        self.try_ext4().unwrap()
+    }
+
+    /// An ext4 that is complete in itself.
+    pub fn whole_ext4(&self) -> &Path {
+        self.whole_ext4.get_or_init(|| {
+            let path = self.directory.path().join("whole-ext4");
+            let out = create(&path);
+            ext4::write(&layer_files(&self.parts, &self.layers), LargeFiles::Copied, &out).unwrap();
             path
         })
     }
@@ -77,20 +107,39 @@ impl Disk {
         self
     }
 
+    /// Has `e2fsck` check both forms of the ext4.
+    pub fn check_ext4(&self) -> &Disk {
+        run(Command::new("e2fsck").arg("-fn").arg(self.ext4()));
+        run(Command::new("e2fsck").arg("-fn").arg(self.whole_ext4()));
+        self
+    }
+
     pub fn mount(&self) -> Mount<'_> {
-        self.mount_file(&self.image())
+        self.mount_file(&self.image(), "erofs")
     }
 
     pub fn mount_flat(&self) -> Mount<'_> {
-        self.mount_file(self.flat())
+        self.mount_file(self.flat(), "erofs")
     }
 
-    fn mount_file(&self, file: &Path) -> Mount<'_> {
+    pub fn mount_ext4(&self) -> Mount<'_> {
+        self.mount_file(self.ext4(), "ext4")
+    }
+
+    pub fn mount_whole_ext4(&self) -> Mount<'_> {
+        self.mount_file(self.whole_ext4(), "ext4")
+    }
+
+    fn mount_file(&self, file: &Path, format: &str) -> Mount<'_> {
         let at = file.with_extension("mnt");
         fs::create_dir(&at).unwrap();
-        run(Command::new("mount").args(["-t", "erofs", "-o", "ro,loop"]).arg(file).arg(&at));
+        run(Command::new("mount").args(["-t", format, "-o", "ro,loop"]).arg(file).arg(&at));
         Mount { at, _disk: self }
     }
+}
+
+fn create(path: &Path) -> File {
+    File::options().read(true).write(true).create_new(true).open(path).unwrap()
 }
 
 fn layer_files<'a>(parts: &'a [(PathBuf, PathBuf)], layers: &[LayerSummary]) -> Vec<LayerFiles<'a>> {
@@ -117,6 +166,12 @@ impl Drop for Mount<'_> {
         // Lazily: another test that is just starting a program may hold one of our files for a moment.
         let _ = Command::new("umount").arg("-l").arg(&self.at).status();
         let _ = fs::remove_dir(&self.at);
+    }
+}
+
+fn append_data(parts: &[(PathBuf, PathBuf)], out: &File) {
+    for (data, _) in parts {
+        append(&File::open(data).unwrap(), out);
     }
 }
 
