@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use rootfs_builder::progress::Silent;
 use rootfs_builder::reference::Reference;
-use rootfs_builder::store::{ImportConfig, LoadSource, Store};
+use rootfs_builder::store::{DiskFormat, ImportConfig, LoadSource, Store};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -56,7 +56,7 @@ fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         [root, "export", name, file] => {
             let store = open(root)?;
             let image = store.resolve(name)?;
-            println!("{}", store.export_rootfs(&image, &mut File::create(file)?)?);
+            println!("{}", store.export_rootfs(&image, DiskFormat::Erofs, &mut File::create(file)?)?);
             Ok(())
         }
         [root, "collect"] => {

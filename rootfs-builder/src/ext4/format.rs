@@ -2,7 +2,7 @@
 //! numbers are little-endian.
 
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
-use zerocopy::{Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Bytes of a block.
 pub const BLOCK: usize = 4096;
@@ -33,12 +33,21 @@ pub const RO_COMPAT_HUGE_FILE: u32 = 0x8;
 pub const RO_COMPAT_DIR_NLINK: u32 = 0x20;
 pub const RO_COMPAT_EXTRA_ISIZE: u32 = 0x40;
 
+/// What our images have.
+pub const FEATURES_COMPAT: u32 = COMPAT_EXT_ATTR | COMPAT_SPARSE_SUPER2;
+pub const FEATURES_INCOMPAT: u32 = INCOMPAT_FILETYPE | INCOMPAT_EXTENTS | INCOMPAT_FLEX_BG;
+pub const FEATURES_RO_COMPAT: u32 = RO_COMPAT_SPARSE_SUPER
+    | RO_COMPAT_LARGE_FILE
+    | RO_COMPAT_HUGE_FILE
+    | RO_COMPAT_DIR_NLINK
+    | RO_COMPAT_EXTRA_ISIZE;
+
 /// Mounted with user xattrs and ACLs unless it is asked otherwise.
 pub const MOUNT_XATTR_USER_ACL: u32 = 0x4 | 0x8;
 /// Directory hashes take characters as unsigned.
 pub const FLAG_UNSIGNED_HASH: u32 = 0x2;
 
-#[derive(IntoBytes, Immutable, KnownLayout, Unaligned, Default)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Default)]
 #[repr(C)]
 pub struct SuperBlock {
     pub inodes: U32,

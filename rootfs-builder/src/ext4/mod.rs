@@ -19,8 +19,10 @@ mod xattr_blocks;
 pub use plan::LargeFiles;
 
 use crate::erofs::{self, LayerFiles};
+use format::{BLOCK, FEATURES_COMPAT, FEATURES_INCOMPAT, SUPER_MAGIC, SUPER_OFFSET, SuperBlock};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 /// What was made of some layers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,14 +50,36 @@ pub enum Error {
     FileTooLarge { path: String, size: u64 },
     #[error("`{0}` has more entries than an ext4 directory can hold; EROFS can hold them")]
     DirectoryTooLarge(String),
-    #[error("`{0}` is said to be where its layer has no data; `vmrun fsck` repairs it")]
+    #[error("`{0}` is said to be where its layer has no data")]
     Beyond(String),
     #[error("writing the image's ext4: {0}")]
     Write(#[source] io::Error),
+}
+
+impl Error {
+    /// Whether a layer's files are not what they were when they were written.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Error::Layers(error) => error.is_damage(),
+            error => matches!(error, Error::Beyond(_)),
+        }
+    }
 }
 
 /// Merges `layers`, lowest first, and writes what ext4 needs of its own to the empty file `out`. The disk is
 /// [`out` | data of the first layer | data of the second | …], or only `out` if large files are to be in it, too.
 pub fn write(layers: &[LayerFiles<'_>], large: LargeFiles, out: &File) -> Result<Summary, Error> {
     write::write(layers, large, out)
+}
+
+/// The bytes of the whole disk that begins with this file, as its super block has them; none if that is no ext4 of
+/// ours.
+pub fn disk_length(file: &File) -> Option<u64> {
+    let mut bytes = [0; size_of::<SuperBlock>()];
+    file.read_exact_at(&mut bytes, SUPER_OFFSET as u64).ok()?;
+    let super_block: SuperBlock = zerocopy::transmute!(bytes);
+    let is_ours = super_block.magic.get() == SUPER_MAGIC
+        && super_block.feature_compat.get() == FEATURES_COMPAT
+        && super_block.feature_incompat.get() == FEATURES_INCOMPAT;
+    is_ours.then(|| u64::from(super_block.blocks.get()) * BLOCK as u64)
 }

@@ -271,14 +271,9 @@ fn super_block(geometry: &Geometry, groups: &Groups, uuid: [u8; 16]) -> SuperBlo
         revision: REVISION.into(),
         first_inode: (RESERVED_INODES + 1).into(),
         inode_size: (INODE as u16).into(),
-        feature_compat: (COMPAT_EXT_ATTR | COMPAT_SPARSE_SUPER2).into(),
-        feature_incompat: (INCOMPAT_FILETYPE | INCOMPAT_EXTENTS | INCOMPAT_FLEX_BG).into(),
-        feature_ro_compat: (RO_COMPAT_SPARSE_SUPER
-            | RO_COMPAT_LARGE_FILE
-            | RO_COMPAT_HUGE_FILE
-            | RO_COMPAT_DIR_NLINK
-            | RO_COMPAT_EXTRA_ISIZE)
-            .into(),
+        feature_compat: FEATURES_COMPAT.into(),
+        feature_incompat: FEATURES_INCOMPAT.into(),
+        feature_ro_compat: FEATURES_RO_COMPAT.into(),
         uuid,
         hash_seed: uuid,
         hash_version: 1,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::{self, Digest};
 use crate::image::ImageId;
 use crate::reference::Reference;
-use crate::{archive, erofs, instruction, layer, reference};
+use crate::{archive, erofs, ext4, instruction, layer, reference};
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -42,6 +42,8 @@ pub enum Error {
     TooLarge { what: String, limit: u64 },
     #[error("{what}: {source}")]
     Layer { what: String, source: layer::Error },
+    #[error("image {} cannot be an ext4: {source}{}", image.short(), if source.is_damage() { "; `vmrun fsck` repairs it" } else { "" })]
+    Ext4 { image: ImageId, source: ext4::Error },
     #[error("{what} is empty")]
     Empty { what: String },
     #[error("merging the layers of image {}: {source}{}", image.short(), if source.is_damage() { "; `vmrun fsck` repairs it" } else { "" })]

@@ -16,7 +16,7 @@ use self::files::{check_layer, digest_file, rebuild_layer, remove, same_content}
 use super::error::{At, Error, Result};
 use super::names::{Names, ref_name, salvage};
 use super::session::{Session, lock};
-use super::{OCI_LAYOUT, Store, blobs, durable, images};
+use super::{OCI_LAYOUT, Store, blobs, disk, durable, images};
 use crate::digest::Digest;
 use crate::image::ImageId;
 
@@ -270,8 +270,15 @@ impl Check<'_> {
         let place = self.store().image_directory(id);
         let draft = images::build_draft(self.session, *id, config, diff_ids)?;
         self.report.images += 1;
-        for file in ["metadata", "image.json"] {
-            let (new, old) = (draft.join(file), place.join(file));
+        let mut files = vec![("metadata", draft.join("metadata")), ("image.json", draft.join("image.json"))];
+        // Few images have been wanted as ext4.
+        if place.join(disk::EXT4).exists() {
+            let lengths = diff_ids.iter().map(|diff_id| Ok((*diff_id, self.store().data_length(diff_id)?)));
+            let layers = lengths.collect::<Result<Vec<_>>>()?;
+            files.push((disk::EXT4, disk::ext4_draft(self.session, *id, layers.into_iter())?.0));
+        }
+        for (file, new) in files {
+            let old = place.join(file);
             let problem = match same_content(&new, &old) {
                 Ok(true) => continue,
                 Ok(false) => "it is not what its layers and its configuration make".into(),

@@ -66,24 +66,10 @@ pub struct Image {
     manifest: Digest,
     name: Option<Reference>,
     record: Record,
-    directory: PathBuf,
-    layers_directory: PathBuf,
+    /// Where its own files are.
+    pub(super) directory: PathBuf,
+    pub(super) layers_directory: PathBuf,
     _lease: File,
-}
-
-/// The image's read-only file system, as parts that follow one another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Disk {
-    pub parts: Vec<DiskPart>,
-    /// Bytes of all parts.
-    pub length: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiskPart {
-    pub path: PathBuf,
-    /// Bytes, a multiple of 4096.
-    pub length: u64,
 }
 
 /// A line of `vmrun images`: an image under one of its names.
@@ -146,17 +132,6 @@ impl Image {
     pub fn layers(&self) -> impl Iterator<Item = (Digest, u64)> {
         self.record.layers.iter().map(|layer| (layer.diff_id, layer.length))
     }
-
-    pub fn disk(&self) -> Disk {
-        let metadata =
-            DiskPart { path: self.directory.join("metadata"), length: self.record.metadata_length };
-        let data = self.record.layers.iter().filter(|layer| layer.length > 0).map(|layer| DiskPart {
-            path: self.layers_directory.join(layer.diff_id.hex()).join("data"),
-            length: layer.length,
-        });
-        let parts = std::iter::once(metadata).chain(data).collect();
-        Disk { parts, length: self.record.disk_length() }
-    }
 }
 
 impl Store {
@@ -212,33 +187,6 @@ impl Store {
         let record = parse_record(&path, &bytes)?;
         let layers_directory = self.root.join("layers/sha256");
         Ok(Image { id, manifest, name: called, record, directory, layers_directory, _lease: lease })
-    }
-
-    /// Writes an image's disk to an empty file: one ordinary EROFS file system. Returns its length in bytes.
-    pub fn export_rootfs(&self, image: &Image, out: &mut File) -> Result<u64> {
-        let disk = image.disk();
-        for part in &disk.parts {
-            let file = File::open(&part.path).at("opening", &part.path)?;
-            let copied = io::copy(&mut file.take(part.length), out).map_err(Error::Output)?;
-            if copied != part.length {
-                let reason = format!("it has {copied} bytes instead of {}", part.length);
-                return Err(Error::Damaged { path: part.path.clone(), reason });
-            }
-        }
-        Ok(disk.length)
-    }
-
-    /// Writes an image's file system to an empty file without what its upper layers removed or replaced. Returns its
-    /// length in bytes.
-    pub fn export_flat(&self, image: &Image, out: &File) -> Result<u64> {
-        let paths = self.layer_paths(image.layers());
-        let files: Vec<LayerFiles> = paths.iter().map(LayerPaths::files).collect();
-        let summary = erofs::write_flat(&files, out);
-        let summary = summary.map_err(|source| match source {
-            erofs::Error::Write(source) => Error::Output(source),
-            source => Error::Metadata { image: image.id(), source },
-        })?;
-        Ok(summary.length)
     }
 }
 

@@ -6,7 +6,8 @@
 //!   blobs/sha256/<digest>       manifests, configurations, layers as they came
 //! layers/sha256/<diff ID>/      data, entries: see the module `layer`; the second has the digests of both
 //! layers/blobs/<digest>         a link from a blob to the layer that it was seen to unpack to
-//! images/sha256/<image id>/     metadata: the EROFS part of its own; image.json: what a run has to know
+//! images/sha256/<image id>/     metadata: the EROFS part of its own; image.json: what a run has to know; ext4: as
+//!                               metadata, once a kernel without EROFS wanted it
 //! locks/  tmp/                  see the module `session`
 //! ```
 //!
@@ -19,6 +20,7 @@ mod blobs;
 mod collect;
 mod commit;
 mod content;
+mod disk;
 mod durable;
 mod error;
 mod fsck;
@@ -49,10 +51,11 @@ use crate::{archive, layer};
 
 pub use commit::{Commit, PreparedCommit};
 pub use content::{Content, ContentLayer, Document};
+pub use disk::{Disk, DiskFormat, DiskPart};
 pub use error::{Error, Result};
 pub use fsck::{Finding, FsckReport, Remedy};
 pub use history::{HistoryEntry, HistoryLayer};
-pub use images::{Disk, DiskPart, Image, ImageSummary};
+pub use images::{Image, ImageSummary};
 pub use import::ImportConfig;
 pub use load::{LoadSource, Loaded};
 pub use prune::Pruned;
