@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use rootfs_builder::digest::Digest;
 use rootfs_builder::progress::{LayerName, LayerOutcome, Progress, Silent};
-use rootfs_builder::store::{ImportConfig, LoadSource};
+use rootfs_builder::store::{DiskFormat, ImportConfig, LoadSource};
 use serde_json::json;
 use store_support::{FORMS, Files, TestImage, TestStore, compress, layer_tar, noise};
 
@@ -72,8 +72,10 @@ fn the_exported_disk_is_its_parts_one_after_another() {
     store.load_directory(&TestImage::new(2).layout("x:1")).expect("loads");
     let image = store.store.resolve("x:1").expect("resolves");
     let path = store.beside("disk");
-    let length =
-        store.store.export_rootfs(&image, &mut fs::File::create(&path).expect("creates")).expect("exports");
+    let length = store
+        .store
+        .export_rootfs(&image, DiskFormat::Erofs, &mut fs::File::create(&path).expect("creates"))
+        .expect("exports");
     let expected: Vec<u8> =
         image.disk().parts.iter().flat_map(|part| fs::read(&part.path).expect("reads")).collect();
     assert_eq!((length, fs::read(&path).expect("reads")), (expected.len() as u64, expected));

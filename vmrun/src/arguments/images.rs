@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Format;
+use crate::machine::FormatChoice;
 
 #[derive(Debug, Args)]
 pub struct ImagesArguments {
@@ -141,6 +142,9 @@ pub struct RootfsArguments {
     /// Leave out what upper layers removed or replaced
     #[arg(long)]
     pub flat: bool,
+    /// The file system to write
+    #[arg(long, value_enum, default_value_t = FormatChoice::Erofs)]
+    pub format: FormatChoice,
     /// The image, by name or ID
     pub image: String,
 }

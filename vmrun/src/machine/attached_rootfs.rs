@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use guest_protocol::RootfsDevice;
+use guest_protocol::{RootfsDevice, RootfsFormat};
 use kernels::{Feature, Kernel};
 use rootfs_builder::store::{Disk, DiskPart as StoredPart};
 use vmm::{BlockSpec, DiskPart, PmemSpec};
@@ -20,6 +20,9 @@ const PAGE_STRUCTURE: u64 = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachedRootfs {
     pub device: RootfsDevice,
+    pub format: RootfsFormat,
+    /// Why it is not the usual one, in words.
+    pub format_reason: Option<String>,
     /// The machine has a copy of its own and no page of the host's page cache.
     pub private: bool,
     /// Why this device, in words.
@@ -27,11 +30,17 @@ pub struct AttachedRootfs {
 }
 
 impl AttachedRootfs {
-    /// Decides for a machine with `memory` bytes.
-    pub fn choose(config: &MachineConfig, kernel: &Kernel, disk: &Disk, memory: u64) -> AttachedRootfs {
+    /// Decides for a machine with `memory` bytes whose disk is in a format that was chosen for that reason.
+    pub fn choose(
+        config: &MachineConfig,
+        kernel: &Kernel,
+        disk: &Disk,
+        (format, format_reason): (RootfsFormat, Option<String>),
+        memory: u64,
+    ) -> AttachedRootfs {
         let dax = kernel.abilities.usable(&[Feature::VirtioPmemDax]);
         let (device, reason) = choose(config.rootfs_device, dax, &kernel.name, disk.length, memory);
-        AttachedRootfs { device, private: config.no_share, reason }
+        AttachedRootfs { device, format, format_reason, private: config.no_share, reason }
     }
 
     /// The device as users call it.
@@ -39,6 +48,14 @@ impl AttachedRootfs {
         match self.device {
             RootfsDevice::Pmem => "pmem",
             RootfsDevice::Block => "blk",
+        }
+    }
+
+    /// The file system as users call it.
+    pub fn format_name(&self) -> &'static str {
+        match self.format {
+            RootfsFormat::Erofs => "erofs",
+            RootfsFormat::Ext4 => "ext4",
         }
     }
 
@@ -58,7 +75,11 @@ impl AttachedRootfs {
 impl fmt::Display for AttachedRootfs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let private = if self.private { ", a private copy" } else { "" };
-        write!(f, "{}{private}: {}", self.name(), self.reason)
+        write!(f, "{}{private}: {}", self.name(), self.reason)?;
+        match &self.format_reason {
+            Some(reason) => write!(f, "; {}: {reason}", self.format_name()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use guest_protocol::{Channel, Root, RootfsDevice, RootfsFormat};
 use kernels::{Ability, Feature, Kernel};
-use rootfs_builder::store::Disk;
+use rootfs_builder::store::{Disk, DiskFormat};
 use serde::{Deserialize, Serialize};
 
 use super::attached_rootfs::AttachedRootfs;
@@ -59,6 +59,8 @@ pub enum FormatChoice {
 pub struct Fit {
     pub transport: Transport,
     pub format: RootfsFormat,
+    /// The image in that format.
+    pub disk: Disk,
     pub rootfs: AttachedRootfs,
     pub upper: UpperConfig,
     pub root: Root,
@@ -74,22 +76,24 @@ pub struct Fit {
 /// The first EROFS that mounts what is written today.
 const FIRST_EROFS: (u32, u32) = (5, 4);
 
-/// Chooses for a machine with `memory` bytes whose image is on `disk`.
-pub fn fit(config: &MachineConfig, kernel: &Kernel, disk: &Disk, memory: u64) -> Result<Fit> {
+/// Chooses for a machine with `memory` bytes, whose image `disk_as` gives in a format.
+pub fn fit(
+    config: &MachineConfig,
+    kernel: &Kernel,
+    memory: u64,
+    disk_as: impl FnOnce(DiskFormat) -> Result<Disk>,
+) -> Result<Fit> {
     let can = Kernels { kernel };
     let transport = match config.transport {
         Some(transport) => can.must(transport, transport.feature(), "--transport")?,
         None => can.first(&[Transport::Mmio, Transport::MmioCmdline, Transport::Pci], Transport::feature)?,
     };
-    let format = match config.rootfs_format {
-        Some(FormatChoice::Erofs) => can.must(RootfsFormat::Erofs, Feature::Erofs, "--rootfs-format")?,
-        Some(FormatChoice::Ext4) => can.must(RootfsFormat::Ext4, Feature::Ext4, "--rootfs-format")?,
-        None if kernel.release() < FIRST_EROFS => {
-            can.must(RootfsFormat::Ext4, Feature::Ext4, "the rootfs")?
-        }
-        None => can.first(&[RootfsFormat::Erofs, RootfsFormat::Ext4], format_feature)?,
-    };
-    let rootfs = AttachedRootfs::choose(config, kernel, disk, memory);
+    let (format, reason) = can.format(config.rootfs_format)?;
+    let disk = disk_as(match format {
+        RootfsFormat::Erofs => DiskFormat::Erofs,
+        RootfsFormat::Ext4 => DiskFormat::Ext4,
+    })?;
+    let rootfs = AttachedRootfs::choose(config, kernel, &disk, (format, reason), memory);
     let disk_feature = match rootfs.device {
         RootfsDevice::Pmem => Feature::VirtioPmemDax,
         RootfsDevice::Block => Feature::VirtioBlk,
@@ -120,7 +124,7 @@ pub fn fit(config: &MachineConfig, kernel: &Kernel, disk: &Disk, memory: u64) ->
         needs.extend(MODULES.into_iter().filter(|need| !needs.contains(need)).collect::<Vec<_>>());
     }
     kernel.require(&needs)?;
-    Ok(Fit { transport, format, rootfs, upper, root, channel, modules, needs, remarks })
+    Ok(Fit { transport, format, disk, rootfs, upper, root, channel, modules, needs, remarks })
 }
 
 /// What the modules disk rests on.
@@ -171,6 +175,36 @@ impl Kernels<'_> {
         });
         let missing: Vec<_> = missing.collect();
         bail!("the kernel {} lacks {}: a machine needs one of them", self.kernel.name, missing.join(" and "))
+    }
+
+    /// The file system of the image's disk, and why it is not the usual one.
+    fn format(&self, wanted: Option<FormatChoice>) -> Result<(RootfsFormat, Option<String>)> {
+        let erofs = || match self.kernel.release() < FIRST_EROFS {
+            true => Err(format!("EROFS (Linux {}.{})", FIRST_EROFS.0, FIRST_EROFS.1)),
+            false => match self.kernel.abilities.of(Feature::Erofs) {
+                Ability::Absent { missing } => Err(missing.to_string()),
+                _ => Ok(()),
+            },
+        };
+        match (wanted, erofs()) {
+            (Some(FormatChoice::Ext4), _) => {
+                let format = self.must(RootfsFormat::Ext4, Feature::Ext4, "--rootfs-format")?;
+                Ok((format, Some("asked for".into())))
+            }
+            (_, Ok(())) => Ok((RootfsFormat::Erofs, None)),
+            (Some(FormatChoice::Erofs), Err(missing)) => {
+                bail!("the kernel {} lacks {missing}, needed for --rootfs-format erofs", self.kernel.name)
+            }
+            (None, Err(missing)) => {
+                let reason = format!("kernel {} lacks {missing}", self.kernel.name);
+                match self.kernel.abilities.of(Feature::Ext4) {
+                    Ability::Absent { missing: ext4 } => {
+                        bail!("the {reason} for EROFS and {ext4} for ext4: an image's disk needs one of them")
+                    }
+                    _ => Ok((RootfsFormat::Ext4, Some(reason))),
+                }
+            }
+        }
     }
 
     fn upper(&self, wanted: UpperConfig, remarks: &mut Vec<String>) -> UpperConfig {

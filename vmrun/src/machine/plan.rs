@@ -41,7 +41,8 @@ pub fn plan(
     config: &MachineConfig,
     process: Option<Process>,
 ) -> Result<Plan> {
-    let image = home.images()?.resolve(&config.image_id)?;
+    let images = home.images()?;
+    let image = images.resolve(&config.image_id)?;
     let kernel = home.kernels()?.get(&config.kernel)?;
     let memory = config.memory.next_multiple_of(MEMORY_STEP);
     if memory < kernel.minimum_memory {
@@ -53,9 +54,8 @@ pub fn plan(
             kernel.minimum_memory >> 20
         );
     }
-    let disk = image.disk();
-    let Fit { transport, format, rootfs, upper, root, channel, modules: modules_disk, needs, remarks } =
-        fit::fit(config, &kernel, &disk, memory)?;
+    let Fit { transport, format, disk, rootfs, upper, root, channel, modules: modules_disk, needs, remarks } =
+        fit::fit(config, &kernel, memory, |format| Ok(images.disk(&image, format)?))?;
     let (pmem, mut blocks) = rootfs.specs(&disk);
     blocks.extend(upper_disk(machine, upper, config.flush));
     let has_modules = modules_disk.is_some();

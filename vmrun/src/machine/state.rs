@@ -45,6 +45,9 @@ pub struct State {
     pub rootfs_device: Option<String>,
     pub rootfs_reason: Option<String>,
     pub rootfs_private: bool,
+    /// `erofs` or `ext4`.
+    #[serde(default)]
+    pub rootfs_format: Option<String>,
 }
 
 impl Status {

@@ -94,6 +94,7 @@ impl Life {
         state.rootfs_device = Some(plan.rootfs.name().to_owned());
         state.rootfs_reason = Some(plan.rootfs.reason.clone());
         state.rootfs_private = plan.rootfs.private;
+        state.rootfs_format = Some(plan.rootfs.format_name().to_owned());
         supervisor
             .tell_progress(ToClient::Planned { machine: plan.to_string(), rootfs: plan.rootfs.to_string() });
         for remark in &plan.remarks {

@@ -43,6 +43,7 @@ pub fn find(home: &Home, wanted: &str) -> Result<Option<Value>> {
             "Device": state.rootfs_device,
             "Reason": state.rootfs_reason,
             "Private": state.rootfs_private,
+            "Format": state.rootfs_format,
             "ReadOnly": config.read_only,
         },
         "HostConfig": {
