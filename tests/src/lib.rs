@@ -10,6 +10,7 @@
 mod command;
 mod detached;
 pub mod docker_registry;
+pub mod kernel_features;
 mod kernel_log;
 mod process;
 mod record;
