@@ -1,6 +1,6 @@
 //! `vmrun matrix`: every image on every kernel, or the first kernel on which an image fails.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -99,7 +99,10 @@ fn run(runner: &Runner<'_>, format: MatrixFormat) -> Result<u8> {
     let report = Report { plan: runner.plan, trials: &trials, folder: runner.folder };
     report.keep()?;
     io::stdout().write_all(report.render(format)?.as_bytes()).context("cannot write the result")?;
-    report.complaints().iter().for_each(|line| warn(line));
+    // In a pipe they were told as they came.
+    if io::stderr().is_terminal() {
+        report.complaints().iter().for_each(|line| warn(line));
+    }
     warn(&report.tally().to_string());
     Ok(code_of(&trials))
 }

@@ -54,7 +54,7 @@ impl<'a> Live<'a> {
         let state = State::Done { shown: trial.summary(), verdict: trial.verdict.clone() };
         self.states.insert(cell, state);
         if self.screen.is_none() {
-            warn(&format!("{}: {}", self.plan.title(cell), told(self.plan, cell, trial)));
+            warn(&line(self.plan, cell, trial));
         }
         self.tick();
     }
@@ -100,7 +100,23 @@ impl<'a> Live<'a> {
     }
 }
 
-/// What came of a cell, in a line.
+/// A cell, what came of it, and where it failed, what was last said of that.
+pub fn line(plan: &Plan, cell: usize, trial: &Trial) -> String {
+    let mut line = format!("{}: {}", plan.title(cell), told(plan, cell, trial));
+    let last = match trial.verdict {
+        Verdict::Failed(_) if !trial.verdict.is_error() => {
+            trial.kernel_lines.last().or_else(|| trial.notices.last())
+        }
+        _ => None,
+    };
+    if let Some(last) = last {
+        line.push_str(": ");
+        line.push_str(last);
+    }
+    line
+}
+
+/// What came of a cell, in a few words.
 pub fn told(plan: &Plan, cell: usize, trial: &Trial) -> String {
     let expectation = &plan.cells[cell].expectation;
     let time = trial.end.as_ref().map(|_| format!(" ({})", seconds(trial.duration))).unwrap_or_default();

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::cell::{Trial, Verdict};
 use super::folder::Folder;
-use super::live::told;
+use super::live::line;
 use super::plan::Plan;
 use super::run::Trials;
 use super::table;
@@ -86,16 +86,7 @@ impl Report<'_> {
     /// Whatever was not as expected, a line each.
     pub fn complaints(&self) -> Vec<String> {
         let failures = self.cells().filter(|(_, trial)| trial.verdict.is_failure());
-        let line = |(cell, trial): (usize, &Trial)| {
-            let mut line = format!("{}: {}", self.plan.title(cell), told(self.plan, cell, trial));
-            if let Some(last) = trial.kernel_lines.last() {
-                line.push_str(&format!(": {last}"));
-            } else if let Some(notice) = trial.notices.last().filter(|_| !trial.verdict.is_error()) {
-                line.push_str(&format!(": {notice}"));
-            }
-            line
-        };
-        failures.map(line).collect()
+        failures.map(|(cell, trial)| line(self.plan, cell, trial)).collect()
     }
 }
 
