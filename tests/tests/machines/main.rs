@@ -13,6 +13,7 @@ mod kernels;
 mod lifecycle;
 mod lives;
 mod logs;
+mod matrix;
 mod memory;
 mod processes;
 mod resources;
