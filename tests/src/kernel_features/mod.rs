@@ -73,9 +73,9 @@ impl Need {
         match self {
             Need::Config(option) => ["y", "m"].contains(&kernel.option(option).unwrap_or_default()),
             Need::SecurityModule(module) => {
-                let chosen =
+                let mut chosen =
                     kernel.command_line.split_whitespace().filter_map(|word| word.strip_prefix("lsm="));
-                let list = chosen.last().or_else(|| kernel.option("LSM")).unwrap_or_default();
+                let list = chosen.next_back().or_else(|| kernel.option("LSM")).unwrap_or_default();
                 list.trim_matches('"').split(',').any(|name| name == *module)
             }
             Need::BootOption(word, before) => {
