@@ -60,7 +60,7 @@ pub enum Error {
     },
     #[error(
         "there are modules in {sources}, but no kernel: add the package that has boot/vmlinuz-{version} \
-         (for Ubuntu, linux-image-…) in the same command"
+         (Ubuntu's linux-image-…, Fedora's kernel-core-…) in the same command"
     )]
     NoImage { sources: String, version: String },
     #[error("there is no kernel in {sources}")]
@@ -453,3 +453,7 @@ fn shown(sources: &[Source]) -> String {
 #[cfg(test)]
 #[path = "store_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "store_packages_test.rs"]
+mod package_tests;

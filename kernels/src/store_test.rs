@@ -5,36 +5,36 @@ use super::*;
 use crate::ability::Ability;
 use crate::fixtures::{self, Entry, VERSION, bzimage, deb, kernel_deb, kernel_files, tool, vmlinux};
 
-struct Fixture {
-    directory: tempfile::TempDir,
-    store: KernelStore,
+pub struct Fixture {
+    pub directory: tempfile::TempDir,
+    pub store: KernelStore,
 }
 
 impl Fixture {
-    fn new() -> Fixture {
+    pub fn new() -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         let store = KernelStore::open(&directory.path().join("kernels")).unwrap();
         Fixture { directory, store }
     }
 
-    fn source(&self, name: &str, content: &[u8]) -> PathBuf {
+    pub fn source(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.directory.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         path
     }
 
-    fn add(&self, sources: &[&Path]) -> Result<Kernel, Error> {
+    pub fn add(&self, sources: &[&Path]) -> Result<Kernel, Error> {
         let sources: Vec<Source> = sources.iter().map(|path| (*path).into()).collect();
         self.store.add(&sources, &Addition::default(), &|_| ())
     }
 
-    fn add_deb(&self, content: &[u8]) -> Result<Kernel, Error> {
+    pub fn add_deb(&self, content: &[u8]) -> Result<Kernel, Error> {
         self.add(&[&self.source("kernel.deb", content)])
     }
 
     /// Everything in the store but its lock.
-    fn content(&self) -> Vec<String> {
+    pub fn content(&self) -> Vec<String> {
         let entries = fs::read_dir(self.directory.path().join("kernels")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name != ".lock").collect()

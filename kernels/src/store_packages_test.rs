@@ -1,0 +1,291 @@
+//! Packages of other distributions.
+
+use std::path::Path;
+
+use super::tests::Fixture;
+use super::*;
+use crate::fixtures::packages::{apk, arch, cpio, cpio_entry, header, hex, rpm, rpm_of};
+use crate::fixtures::{
+    VERSION, bzimage, deb_for, files_tar, kernel_files, lay_out, module, tar, tool, vmlinux,
+};
+
+/// The kernel of [`kernel_files`] as Red Hat and Arch lay it out: all in `PREFIX/VERSION`.
+fn in_modules(prefix: &str) -> Vec<(String, Vec<u8>)> {
+    let mut files = kernel_files();
+    for (name, _) in &mut files {
+        let place = format!("{prefix}/{VERSION}/");
+        *name = name
+            .replace(&format!("./lib/modules/{VERSION}/"), &place)
+            .replace(&format!("./boot/vmlinuz-{VERSION}"), &format!("{place}vmlinuz"))
+            .replace(&format!("./boot/config-{VERSION}"), &format!("{place}config"));
+    }
+    files.push((format!("{prefix}/{VERSION}/System.map"), b"0 T start".to_vec()));
+    files.push((format!("{prefix}/{VERSION}/symvers.xz"), b"x".to_vec()));
+    files
+}
+
+fn is_whole(kernel: &Kernel) {
+    assert_eq!((kernel.version.as_str(), kernel.modules), (VERSION, 10));
+    assert_eq!(kernel.config_source, ConfigSource::File);
+    assert!(kernel.abilities.usable(MACHINE_WITH_BLOCK));
+    assert!(!kernel.modules_directory().join("System.map").exists());
+    assert!(!kernel.modules_directory().join("symvers.xz").exists());
+}
+
+#[test]
+fn an_rpm_kernel_in_two_packages_of_any_compression() {
+    for packer in [&["zstd", "-3"][..], &["xz", "-0"], &["gzip", "-1"]] {
+        let fixture = Fixture::new();
+        let (core, modules): (Vec<_>, Vec<_>) = in_modules("./lib/modules")
+            .into_iter()
+            .partition(|(name, _)| name.ends_with("vmlinuz") || name.ends_with("/config"));
+        let pack = |files: &[_]| tool(packer[0], &packer[1..], &cpio(files));
+        let core = fixture.source("core.rpm", &rpm("kernel-core", "x86_64", &pack(&core)));
+        let content = rpm("kernel-modules-core", "x86_64", &pack(&modules));
+        let modules = fixture.source("modules.rpm", &content);
+        let kernel = fixture.add(&[&modules, &core]).unwrap();
+        is_whole(&kernel);
+        let source = &kernel.sources[0];
+        assert_eq!((source.source.as_str(), source.format.as_str()), ("modules.rpm", "RPM package"));
+        assert_eq!(source.package.as_deref(), Some("kernel-modules-core 6.1.0-200.fc41"));
+        assert_eq!(source.sha256.as_deref(), Some(hex(&content).as_str()));
+        assert_eq!(source.size, Some(content.len() as u64));
+        assert!(source.signature.contains("key EEEEEEEEEEEEEEEE, not checked"), "{}", source.signature);
+        // It is written down, too.
+        assert_eq!(fixture.store.get(VERSION).unwrap().sources, kernel.sources);
+    }
+}
+
+#[test]
+fn arch_and_alpine_packages() {
+    let fixture = Fixture::new();
+    let content = arch("x86_64", &in_modules("usr/lib/modules"));
+    let package = fixture.source("linux.pkg.tar.zst", &tool("zstd", &[], &content));
+    let kernel = fixture.add(&[&package]).unwrap();
+    is_whole(&kernel);
+    assert_eq!(kernel.sources[0].package.as_deref(), Some("linux 6.1.arch1-1"));
+    assert_eq!(kernel.sources[0].signature, "none: there is no .sig beside it");
+    fixture.source("linux.pkg.tar.zst.sig", &[vec![0x88, 15, 3, 5, 0, 1, 2, 3, 4], vec![0xab; 8]].concat());
+    let signature = Fixture::new().add(&[&package]).unwrap().sources[0].signature.clone();
+    assert!(signature.contains("key ABABABABABABABAB, not checked"), "{signature}");
+
+    let fixture = Fixture::new();
+    let mut files = kernel_files();
+    files[0].0 = "boot/vmlinuz-virt".into();
+    files[1].0 = format!("boot/config-{VERSION}-virt");
+    let package = fixture.source("linux-virt.apk", &apk("x86_64", &files_tar(&files), |_| ()));
+    let kernel = fixture.add(&[&package]).unwrap();
+    is_whole(&kernel);
+    assert_eq!(kernel.sources[0].package.as_deref(), Some("linux-virt 6.1.0-r0"));
+    let signature = &kernel.sources[0].signature;
+    assert!(signature.starts_with("RSA signature of me@alpine.rsa.pub, not checked"), "{signature}");
+}
+
+#[test]
+fn plain_archives_and_build_trees() {
+    let fixture = Fixture::new();
+    let archive = fixture.source("linux.tar.gz", &tool("gzip", &[], &files_tar(&kernel_files())));
+    assert_eq!(fixture.add(&[&archive]).unwrap().sources[0].format, "tar archive");
+
+    // A module of the directory kernel/ is not one below an installed kernel/.
+    for order in ["fs/erofs/erofs.o\nkernel/trace/t.o\n", "kernel/fs/erofs/erofs.ko\nkernel/trace/t.ko\n"] {
+        let fixture = Fixture::new();
+        let tree = fixture.directory.path().join("linux");
+        let kernel = vmlinux(VERSION, None);
+        lay_out(
+            &tree,
+            &[
+                ("arch/x86/boot/bzImage".into(), bzimage(&tool("gzip", &[], &kernel), kernel.len())),
+                (".config".into(), crate::fixtures::CONFIG.as_bytes().to_vec()),
+                ("include/config/kernel.release".into(), format!("{VERSION}\n").into_bytes()),
+                ("modules.order".into(), order.as_bytes().to_vec()),
+                ("modules.builtin".into(), b"kernel/fs/overlayfs/overlay.ko\n".to_vec()),
+                ("fs/erofs/erofs.ko".into(), module(&["depends="])),
+                ("kernel/trace/t.ko".into(), module(&["depends="])),
+                ("fs/erofs/erofs.o".into(), b"object".to_vec()),
+            ],
+        );
+        let kernel = fixture.add(&[&tree]).unwrap();
+        assert_eq!((kernel.modules, kernel.sources[0].format.as_str()), (2, "kernel build tree"));
+        assert!(kernel.modules_directory().join("kernel/fs/erofs/erofs.ko").is_file());
+        assert!(kernel.modules_directory().join("kernel/kernel/trace/t.ko").is_file());
+        lay_out(&tree, &[("modules.order".into(), b"../../etc/passwd.ko\n".to_vec())]);
+        let complaint = Fixture::new().add(&[&tree]).unwrap_err().to_string();
+        assert!(complaint.contains("it names ../../etc/passwd.ko"), "{complaint}");
+    }
+}
+
+#[test]
+fn packages_for_other_machines_are_refused() {
+    let files = kernel_files();
+    let payload = tool("gzip", &["-1"], &cpio(&files));
+    for (architecture, content) in [
+        ("arm64", deb_for("arm64", "data.tar", &files_tar(&files))),
+        ("aarch64", rpm("kernel-core", "aarch64", &payload)),
+        ("riscv64", arch("riscv64", &files)),
+        ("armv7", apk("armv7", &files_tar(&files), |_| ())),
+    ] {
+        let fixture = Fixture::new();
+        let complaint = fixture.add(&[&fixture.source("x", &content)]).unwrap_err().to_string();
+        assert!(complaint.contains(&format!("is for {architecture}, not x86-64")), "{complaint}");
+        assert_eq!(fixture.content(), [""; 0]);
+    }
+    let fixture = Fixture::new();
+    let new = fixture.source("x.apk", b"ADB.pckg");
+    assert!(fixture.add(&[&new]).unwrap_err().to_string().contains("version 3"));
+}
+
+/// A kernel of which too little is there, or too much, or something else.
+fn refused(name: &str, content: &[u8], expected: &str) {
+    let fixture = Fixture::new();
+    let complaint = fixture.add(&[&fixture.source(name, content)]).expect_err(expected).to_string();
+    assert!(complaint.contains(expected), "{expected}: {complaint}");
+    assert!(!complaint.contains('\n'), "{complaint}");
+    assert_eq!(fixture.content(), [""; 0], "{expected}");
+}
+
+#[test]
+fn cut_packages_are_refused_at_every_place() {
+    let files = kernel_files();
+    let packages: [(&str, Vec<u8>); 3] = [
+        ("x.rpm", rpm("kernel", "x86_64", &tool("zstd", &[], &cpio(&files)))),
+        ("x.pkg.tar.xz", tool("xz", &["-0"], &arch("x86_64", &files))),
+        ("x.apk", apk("x86_64", &files_tar(&files), |_| ())),
+    ];
+    for (name, content) in packages {
+        let ends = (1..8).map(|step| content.len() * step / 8).chain([90, 100, 130, 400, content.len() - 1]);
+        for end in ends {
+            refused(name, &content[..end], "cannot take a kernel from ");
+        }
+    }
+}
+
+#[test]
+fn contents_that_do_not_have_their_digests_are_refused() {
+    let payload = tool("gzip", &["-1"], &cpio(&kernel_files()));
+    let good = rpm("kernel-core", "x86_64", &payload);
+    let mut other = good.clone();
+    let at = other.len() - payload.len() + 5;
+    // The time in gzip's header: nothing else checks it.
+    other[at] ^= 1;
+    refused("x.rpm", &other, "its payload does not have the SHA-256 that it says");
+    let mut other = good.clone();
+    let at = other.windows(8).position(|bytes| bytes == b"200.fc41").unwrap();
+    other[at] = b'9';
+    refused("x.rpm", &other, "its header does not have the SHA-256 that it says");
+    let damaged = apk("x86_64", &files_tar(&kernel_files()), |data| data[5] ^= 1);
+    refused("x.apk", &damaged, "do not have the SHA-256");
+}
+
+#[test]
+fn hostile_names_and_links_are_refused_in_every_format() {
+    let module = module(&["depends="]);
+    for name in ["../x", "/boot/vmlinuz-1", "lib/modules/../../x", "./boot/../../vmlinuz-1"] {
+        let files = [(name.to_owned(), module.clone())];
+        refused("x.rpm", &rpm("kernel", "x86_64", &tool("gzip", &[], &cpio(&files))), "it names ");
+        refused("x.pkg.tar.zst", &tool("zstd", &[], &arch("x86_64", &files)), "it names ");
+        refused("x.apk", &apk("x86_64", &files_tar(&files), |_| ()), "it names ");
+    }
+    let place = format!("./lib/modules/{VERSION}/kernel/a.ko");
+    for (mode, links, content) in [(0o120_777, 1, &b"/etc/shadow"[..]), (0o100_644, 2, b"")] {
+        let mut archive = Vec::new();
+        cpio_entry(&mut archive, &place, mode, links, content);
+        cpio_entry(&mut archive, "TRAILER!!!", 0, 1, b"");
+        refused("x.rpm", &rpm("kernel", "x86_64", &tool("gzip", &[], &archive)), "a.ko is a link");
+    }
+    // A name in a POSIX header, which goes before the other one.
+    let mut extended = tar(&[("x", crate::fixtures::Entry::File(b"18 path=../../etc\n"))]);
+    extended[156] = b'x';
+    let sum: u32 = extended[..512]
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) })
+        .sum();
+    extended[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    extended.truncate(1024);
+    extended.extend(tar(&[("innocent", crate::fixtures::Entry::File(b"x"))]));
+    refused("x.tar", &extended, "it names ../../etc");
+}
+
+#[test]
+fn headers_that_lie_are_refused() {
+    let payload = tool("gzip", &[], &cpio(&[]));
+    let numbers = |records: u32, store: u32| {
+        let mut header = vec![0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
+        header.extend(records.to_be_bytes());
+        header.extend(store.to_be_bytes());
+        header
+    };
+    let none = header(&[]);
+    refused(
+        "x.rpm",
+        &rpm_of(&numbers(u32::MAX, u32::MAX), &none, &payload),
+        "a header of 4294967295 records",
+    );
+    refused("x.rpm", &rpm_of(&numbers(60_000, 60 << 20), &none, &payload), "it is cut off");
+    refused("x.rpm", &rpm_of(&none, &none, &payload), "it has no name");
+    refused("x.rpm", &rpm_of(&none, b"no header at all", &payload), "a header of it is not one");
+    // A name that lies outside of the store.
+    let mut outside = header(&[(1000, 6, b"kernel\0")]);
+    outside[16 + 8..16 + 12].copy_from_slice(&u32::MAX.to_be_bytes());
+    refused("x.rpm", &rpm_of(&none, &outside, &payload), "it has no name");
+    refused("x.rpm", &rpm_of(&none, &header(&[(1000, 6, b"endless")]), &payload), "it has no name");
+    // The payload's: a name of 4 GiB, digits that are none, a file of more than there is.
+    let mut archive = cpio(&[("boot/vmlinuz-1".to_owned(), b"x".to_vec())]);
+    archive[94..102].copy_from_slice(b"FFFFFFFF");
+    refused(
+        "x.rpm",
+        &rpm("kernel", "x86_64", &tool("gzip", &[], &archive)),
+        "a file's name has 4294967295 bytes",
+    );
+    archive[94..102].copy_from_slice(b"+0000001");
+    refused("x.rpm", &rpm("kernel", "x86_64", &tool("gzip", &[], &archive)), "a file's header is not one");
+    let mut archive = cpio(&[(place("a.ko"), b"x".to_vec())]);
+    archive[54..62].copy_from_slice(b"0FFFFFFF");
+    refused("x.rpm", &rpm("kernel", "x86_64", &tool("gzip", &[], &archive)), "it is cut off");
+}
+
+fn place(module: &str) -> String {
+    format!("./lib/modules/{VERSION}/kernel/{module}")
+}
+
+#[test]
+fn bombs_are_stopped() {
+    let huge = vec![0; (256 << 20) + 1];
+    let files = [(place("a.ko"), huge)];
+    refused(
+        "x.rpm",
+        &rpm("kernel", "x86_64", &tool("zstd", &["-1"], &cpio(&files))),
+        "exceeds the limit of 256 MiB",
+    );
+    let about = vec![b'#'; 2 << 20];
+    let tar = tar(&[(".PKGINFO", crate::fixtures::Entry::File(&about))]);
+    refused("x.pkg.tar.zst", &tool("zstd", &["-1"], &tar), "exceeds the limit of 1 MiB");
+}
+
+#[test]
+fn one_kernel_in_two_places_is_one() {
+    let fixture = Fixture::new();
+    let mut files = in_modules("lib/modules");
+    let image = files[0].1.clone();
+    files.push((format!("boot/vmlinuz-{VERSION}"), image));
+    is_whole(&fixture.add(&[&fixture.source("a.tar", &files_tar(&files))]).unwrap());
+    files.last_mut().unwrap().1.push(0);
+    refused("b.tar", &files_tar(&files), "it has a second kernel image");
+}
+
+#[test]
+fn a_newer_kernel_takes_the_name_when_it_may() {
+    let fixture = Fixture::new();
+    let add = |content: &[u8], replace| {
+        let source = fixture.source(&format!("{}", content.len()), content);
+        let addition = Addition { name: Some("debian:6.1"), replace };
+        fixture.store.add(&[Path::new(&source).into()], &addition, &|_| ())
+    };
+    add(&vmlinux("6.1.1", None), true).unwrap();
+    assert!(matches!(add(&vmlinux("6.1.22", None), false), Err(Error::Exists(_))));
+    assert_eq!(fixture.store.get("debian:6.1").unwrap().version, "6.1.1");
+    add(&vmlinux("6.1.22", None), true).unwrap();
+    assert_eq!(fixture.store.get("debian:6.1").unwrap().version, "6.1.22");
+    assert_eq!(fixture.store.default_name().unwrap().as_deref(), Some("debian:6.1"));
+}
