@@ -15,7 +15,6 @@ use crate::cgroup::Cgroup;
 use crate::command::{self, Command, NotStarted};
 use crate::errno;
 use crate::image_init;
-use crate::modules_disk;
 use crate::mounts::make_directories;
 use crate::namespaces::{self, Fork, Namespaces};
 use crate::privileges::Privileges;
@@ -112,11 +111,9 @@ impl Prepared {
                     None => Ok(Started { pid: Pid::INIT, ends: self.stdio.into_ours() }),
                 }
             }
-            Fork::Parent(agent) => {
+            Fork::Parent(_) => {
                 drop(report);
                 stamps.close();
-                // Before PID 1 is another program.
-                modules_disk::follow(agent);
                 let Err(failed) = self.become_init(cgroup);
                 send_report(&child_report, &failed);
                 drop(child_report);

@@ -121,13 +121,14 @@ fn change_root(config: &Config) -> Result<(Bootfs, Option<Layers>), Fault> {
         Role::Machine(machine) => {
             let layers = rootfs::assemble(machine)?;
             let files = host_files::write_files(&machine.hostname)?;
+            let modprobe = if machine.modules { Some(modules_disk::program()?) } else { None };
             let bootfs = switch_root::switch_to(overlay::MERGED)?;
             system_mounts::mount_all(machine.shm_size)?;
             system_mounts::mount_run()?;
             machine.tmpfs.iter().try_for_each(tmpfs::mount)?;
             files.attach(machine.read_only)?;
-            if machine.modules {
-                modules_disk::attach(machine)?;
+            if let Some(program) = &modprobe {
+                modules_disk::attach(machine, program)?;
             }
             name_and_network(Some(&machine.hostname))?;
             for (name, value) in &machine.sysctls {

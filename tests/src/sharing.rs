@@ -168,7 +168,11 @@ impl Share {
 
 /// An empty ext4 on a new RAM disk.
 fn ram_disk(store: &Path) -> PathBuf {
-    let modules = store.join("kernels/debian-generic/modules/kernel");
+    let unpacked = tempfile::tempdir().unwrap();
+    let disk = store.join("kernels/debian-generic/modules.disk");
+    let extract = format!("--extract={}", unpacked.path().join("modules").display());
+    run("fsck.erofs", &[&extract, &disk.to_string_lossy()]).unwrap();
+    let modules = unpacked.path().join("modules/kernel");
     for module in MODULES {
         // One that is there already is refused.
         let _ = Command::new("insmod").arg(modules.join(module).with_extension("ko")).output();

@@ -1,8 +1,9 @@
-//! guest-init as the kernel's modprobe: what the kernel asks for by itself (a file system that is mounted, a socket
-//! of a family, a device that is opened) is found in the index on the modules disk, and loaded.
+//! guest-init as modprobe: what the kernel asks for by itself (a file system that is mounted, a socket of a family, a
+//! device that is opened) is found in the index on the modules disk, and loaded.
 //!
-//! The kernel runs `/proc/PID/exe -q -- NAME`, PID being that guest-init which holds the disk (see `modules_disk`).
-//! So nothing of the image is needed, and nothing in it is in the way; but what its modprobe.d says is heeded.
+//! The kernel runs `/lib/modules/VERSION/modprobe -q -- NAME` (see `modules_disk`). So nothing of the image is needed,
+//! and nothing in it is in the way; but what its modprobe.d says is heeded. Programs that load modules themselves ask
+//! the kernel for that path, too, and give a name in their own order (iptables: `NAME -q`).
 
 mod load;
 mod pattern;
@@ -12,39 +13,34 @@ mod trie;
 
 use std::ffi::c_int;
 
-use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
-use crate::modules_disk::DIRECTORY;
 use resolve::Resolver;
 use rules::Rules;
 
-/// The words before the name, as the kernel gives them.
-const WORDS: [&[u8]; 2] = [b"-q", b"--"];
+/// Words that change nothing.
+const WORDS: [&[u8]; 3] = [b"-q", b"--quiet", b"--"];
 
-/// The body of the process, as which program it was called and with what; `None` if it is not the kernel's call.
+/// The body of the process, as the program it was called as; `None` if that is not modprobe.
 pub fn run(program: &[u8], words: &[&[u8]]) -> Option<c_int> {
-    let [first, second, name] = words else { return None };
-    if [*first, *second] != WORDS {
-        return None;
-    }
-    let loaded = str::from_utf8(name).ok().is_some_and(|name| serve(program, name).unwrap_or(false));
+    let directory = program.strip_suffix(b"/modprobe")?;
+    let names: Vec<&[u8]> = words.iter().copied().filter(|word| !WORDS.contains(word)).collect();
+    let are_names = !names.is_empty() && names.iter().all(|name| !name.starts_with(b"-"));
+    let loaded = are_names && serve(directory, &names).unwrap_or(false);
     Some(if loaded { 0 } else { 1 })
 }
 
-/// Whether all that `name` stands for is there now.
-fn serve(program: &[u8], name: &str) -> Result<bool, Errno> {
-    let disk = disk(program)?;
+/// Whether all that the names stand for is there now.
+fn serve(directory: &[u8], names: &[&[u8]]) -> Result<bool, Errno> {
+    let disk = open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let rules = Rules::read(&disk);
-    Ok(Resolver::new(&disk, &rules).request(name))
-}
-
-/// The disk's directory, which the guest-init that this program is a copy of holds open.
-fn disk(program: &[u8]) -> Result<OwnedFd, Errno> {
-    let holder = program.strip_suffix(b"/exe").ok_or(Errno::INVAL)?;
-    let path = [holder, b"/fd/", DIRECTORY.to_string().as_bytes()].concat();
-    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    let mut resolver = Resolver::new(&disk, &rules);
+    // Every one of them, whatever becomes of the others.
+    Ok(names
+        .iter()
+        .map(|name| str::from_utf8(name).is_ok_and(|name| resolver.request(name)))
+        .fold(true, |all, one| all & one))
 }
 
 /// A module's name or alias as it is looked up: dashes are underscores, except in brackets.
@@ -62,10 +58,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_kernels_call_is_answered() {
-        assert_eq!(run(b"/proc/1/exe", &[b"--help"]), None);
-        assert_eq!(run(b"/proc/1/exe", &[b"-q", b"-r", b"x"]), None);
-        assert_eq!(run(b"init", &[b"-q", b"--", b"ext4"]), Some(1));
+    fn only_as_modprobe_it_loads_modules() {
+        assert_eq!(run(b"/init", &[b"-q", b"--", b"ext4"]), None);
+        assert_eq!(run(b"/nonexistent/modprobe", &[b"-q", b"--", b"ext4"]), Some(1));
+        assert_eq!(run(b"/lib/modules/modprobe", &[b"-r", b"ext4"]), Some(1));
     }
 
     #[test]

@@ -5,14 +5,13 @@ mod nodes;
 mod place;
 
 use guest_protocol::{Machine, RootfsDevice, Upper};
-use rustix::fd::{AsRawFd, OwnedFd, RawFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_remount, move_mount, open_tree,
 };
-use rustix::process::Pid;
 use rustix::system::uname;
 
 use crate::fault::{Fault, OrFault};
@@ -20,47 +19,35 @@ use crate::{device, errno, log, settings};
 
 pub use place::Place;
 
-/// The number of the descriptor by which a guest-init holds the disk's directory: what the kernel runs as its
-/// modprobe can be told nothing, and finds it there. Beyond all that are open when it is made, and within the first
-/// 64, for which a process has room anyway.
-pub const DIRECTORY: RawFd = 63;
+/// This program in the bootfs.
+const PROGRAM: &str = "/init";
 
-/// Where the kernel keeps the path of its modprobe.
-const MODPROBE: &str = "kernel.modprobe";
+/// An empty file on the disk, over which the program is mounted.
+const MODPROBE: &str = "/modprobe";
 
-/// Mounts the disk in the root that guest-init has now, makes the device nodes whose first use loads a module, and
-/// has the kernel ask guest-init for modules.
-pub fn attach(machine: &Machine) -> Result<(), Fault> {
-    let disk = mount(device_of(machine))?;
+/// What is needed of the bootfs, as long as that is the root: a mount of this program, attached nowhere yet.
+pub fn program() -> Result<OwnedFd, Fault> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, PROGRAM, flags).or_fault("cannot open", PROGRAM)
+}
+
+/// Mounts the disk in the root that guest-init has now, with `program` on it as the modprobe that the kernel is to run,
+/// and makes the device nodes whose first use loads a module. An image in which there is no place for it goes without.
+pub fn attach(machine: &Machine, program: &OwnedFd) -> Result<(), Fault> {
     let target = ["/lib/modules/", &version()].concat();
-    let held = match move_to(&disk, &target) {
-        // A copy: the image may unmount its own.
-        Ok(()) => open_tree(CWD, &target, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
-            .or_fault("cannot open", &target)?,
-        Err(error) => {
-            log::note(&["the image has no place for ", &target, ": ", &errno::in_words(&error)].concat());
-            disk
-        }
-    };
-    nodes::make(&held);
-    hold(&held).or_fault("cannot hold", "the modules disk")?;
-    if let Err(fault) = answer_requests_as(Pid::INIT) {
-        log::note(&fault.to_string());
+    let modprobe = [&target, MODPROBE].concat();
+    let disk = mount(device_of(machine))?;
+    let read_only = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    let attached = attach_one(&disk, &target, OFlags::DIRECTORY)
+        .and_then(|()| attach_one(program, &modprobe, OFlags::empty()))
+        .and_then(|()| mount_remount(&modprobe, read_only, ""));
+    if let Err(error) = attached {
+        log::note(&["the image has no place for ", &target, ": ", &errno::in_words(&error)].concat());
+        return Ok(());
     }
+    nodes::make(&disk);
+    settings::set_sysctl("kernel.modprobe", &modprobe).unwrap_or_else(|fault| log::note(&fault.to_string()));
     Ok(())
-}
-
-/// Has the kernel ask the guest-init that is `pid`, if it asks one.
-pub fn follow(pid: Pid) {
-    let asks = std::fs::read("/proc/sys/kernel/modprobe").is_ok_and(|path| path.starts_with(b"/proc/"));
-    if asks && let Err(fault) = answer_requests_as(pid) {
-        log::note(&fault.to_string());
-    }
-}
-
-fn answer_requests_as(pid: Pid) -> Result<(), Fault> {
-    // Through /proc: it is there whatever the image has at its paths, and does with them.
-    settings::set_sysctl(MODPROBE, &["/proc/", &pid.as_raw_nonzero().to_string(), "/exe"].concat())
 }
 
 /// The modules disk is the last.
@@ -89,18 +76,8 @@ fn mount(path: &str) -> Result<OwnedFd, Fault> {
     mounted().or_fault("cannot mount the kernel's modules", path)
 }
 
-fn move_to(disk: &OwnedFd, target: &str) -> Result<(), Errno> {
-    let place = open(target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+fn attach_one(mount: &OwnedFd, target: &str, kind: OFlags) -> Result<(), Errno> {
+    let place = open(target, OFlags::PATH | OFlags::CLOEXEC | kind, Mode::empty())?;
     let both_open = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(disk, "", &place, "", both_open)
-}
-
-/// Keeps `disk` at [`DIRECTORY`] for as long as this program runs.
-fn hold(disk: &OwnedFd) -> Result<(), Errno> {
-    let held = rustix::io::fcntl_dupfd_cloexec(disk, DIRECTORY)?;
-    if held.as_raw_fd() != DIRECTORY {
-        return Err(Errno::MFILE);
-    }
-    std::mem::forget(held);
-    Ok(())
+    move_mount(mount, "", &place, "", both_open)
 }

@@ -18,6 +18,9 @@ pub type DiskMaker = fn(tree: &mut dyn Read, disk: &Path) -> io::Result<()>;
 /// What is taken over as it is.
 const LISTS: [&str; 3] = [ORDER, BUILT_IN, BUILT_IN_INFO];
 
+/// An empty file, over which a guest mounts what its kernel is to run when it wants a module.
+const MODPROBE: &str = "modprobe";
+
 /// Writes the disk: the modules, unpacked, so that every loader can read them, with their signatures; the kernel's own
 /// lists; and the index.
 pub fn make_disk(tree: &ModuleTree, make: DiskMaker, disk: &Path) -> Result<(), Error> {
@@ -80,6 +83,7 @@ impl<'a> TreeStream<'a> {
                         add_file(&mut archive, name, &file)?;
                     }
                 }
+                add_file(&mut archive, MODPROBE, &[])?;
                 return archive.into_inner().map_err(Error::Disk);
             }
         }

@@ -15,6 +15,7 @@ mod lives;
 mod logs;
 mod matrix;
 mod memory;
+mod modules;
 mod processes;
 mod resources;
 mod rootfs;

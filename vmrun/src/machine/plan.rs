@@ -151,6 +151,8 @@ fn kernel_arguments(config: &MachineConfig) -> Vec<String> {
     let mut arguments = Vec::new();
     if config.init == Init::Image {
         arguments.push("systemd.mask=serial-getty@ttyS0.service".into());
+        // The nodes are there, and the program that this needs often is not.
+        arguments.push("systemd.mask=kmod-static-nodes.service".into());
         arguments.push(if config.tty { "systemd.wants=console-getty.service" } else { "TERM=dumb" }.into());
     }
     arguments.extend(config.kernel_args.iter().cloned());
