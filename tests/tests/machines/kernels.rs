@@ -60,7 +60,10 @@ fn a_kernel_that_lacks_something_is_refused_with_its_name() {
     let version = vmrun(["kernel", "inspect", KERNEL]).run().succeeds().value("version");
     fs::copy(home.join("vmlinux"), boot.join(format!("vmlinuz-{version}"))).unwrap();
     let config = fs::read_to_string(home.join("config")).unwrap();
-    let without = config.replace("CONFIG_EROFS_FS=m", "# CONFIG_EROFS_FS is not set").replace("=m\n", "=y\n");
+    let without = config
+        .replace("CONFIG_EROFS_FS=m", "# CONFIG_EROFS_FS is not set")
+        .replace("CONFIG_EXT4_FS=y", "# CONFIG_EXT4_FS is not set")
+        .replace("=m\n", "=y\n");
     fs::write(boot.join(format!("config-{version}")), without).unwrap();
     let store = tempfile::tempdir().unwrap();
     let name = store.path().file_name().unwrap().to_str().unwrap().replace('.', "lacking");
@@ -75,7 +78,7 @@ fn a_kernel_that_lacks_something_is_refused_with_its_name() {
     added.succeeds();
     let outcome = machine("busybox").with(["--kernel", &name]).command(["true"]).run();
     vmrun(["kernel", "rm", &name]).run().succeeds();
-    outcome.is_refused(&["EROFS"]);
+    outcome.is_refused(&["lacks CONFIG_EROFS_FS for EROFS and CONFIG_EXT4_FS for ext4"]);
 }
 
 /// An older kernel than any that Debian still calls stable, and the next one. The older has EROFS

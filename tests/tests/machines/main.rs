@@ -5,6 +5,7 @@ mod ends;
 mod exec;
 mod exits;
 mod files;
+mod formats;
 mod hostile;
 mod idle;
 mod images;

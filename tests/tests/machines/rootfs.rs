@@ -49,6 +49,19 @@ fn an_image_on_a_block_device_is_copied_and_writable_alike() {
 }
 
 #[test]
+fn an_image_as_ext4_is_mapped_and_writable_alike() {
+    for (device, dax) in [("pmem", "true"), ("blk", "false")] {
+        let seen = machine("busybox")
+            .with(["--rootfs-format", "ext4", "--rootfs-device", device])
+            .shell(&format!("probe dax /bin/busybox; {VERBS}"))
+            .run()
+            .succeeds();
+        assert_eq!(seen.value("dax"), dax);
+        written_over(&seen);
+    }
+}
+
+#[test]
 fn copy_on_write_leaves_the_image_as_it_is() {
     let before = disk("busybox");
     written_over(&machine("busybox").shell(VERBS).run().succeeds());
@@ -113,6 +126,8 @@ fn the_choice_of_device_is_told() {
     let (device, reason, private, line) = chosen(&["--rootfs-device", "blk", "--no-share"]);
     assert_eq!((&*device, &*reason), ("blk", "asked for"));
     assert_eq!((private, &*line), (true.into(), "disk     blk, a private copy: asked for"));
+    let (.., line) = chosen(&["--rootfs-format", "ext4"]);
+    assert_eq!(&*line, "disk     pmem: mapped with DAX; ext4: asked for");
 }
 
 #[test]
