@@ -7,6 +7,7 @@ mod docker;
 mod images;
 mod kernels;
 mod listing;
+mod matrix;
 mod mistakes;
 mod registries;
 mod saving;

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::create::{check_kvm, find_image};
-use crate::arguments::{MatrixArguments, MatrixFormat};
+use super::kernel_pull::find_kernel;
+use crate::arguments::{MatrixArguments, MatrixFormat, PullPolicy, machine_arguments};
 use crate::home::Home;
 use crate::matrix::bisect::{Search, Word};
 use crate::matrix::report::Report;
@@ -30,8 +31,8 @@ pub fn matrix(home: &Home, arguments: &MatrixArguments) -> Result<u8> {
         check_bisect(&plan, arguments)?;
     }
     check_kvm()?;
-    let jobs = jobs_of(home, &plan, arguments.jobs.or(sheet.jobs))?;
     let folder = Folder::make(arguments.output.as_deref(), &plan)?;
+    let jobs = jobs_of(home, &plan, arguments.jobs.or(sheet.jobs))?;
     let runner = Runner {
         home,
         plan: &plan,
@@ -58,9 +59,9 @@ fn sheet(arguments: &MatrixArguments) -> Result<Sheet> {
 fn plan(home: &Home, sheet: &Sheet, arguments: &MatrixArguments) -> Result<Plan> {
     let names = chosen(&arguments.kernel, &sheet.kernels, "kernel")?;
     let images = chosen(&arguments.image, &sheet.images, "image")?;
-    let store = home.kernels()?;
+    let policy = policy(sheet, arguments)?;
     let kernel = |name: String| -> Result<KernelChoice> {
-        let release = store.get(&name)?.version.clone();
+        let release = find_kernel(home, &name, policy)?.version.clone();
         Ok(KernelChoice { name, release })
     };
     let kernels = names.into_iter().map(kernel).collect::<Result<Vec<_>>>()?;
@@ -74,6 +75,13 @@ fn plan(home: &Home, sheet: &Sheet, arguments: &MatrixArguments) -> Result<Plan>
         }
     }
     Ok(plan)
+}
+
+/// Whether kernels and images are pulled.
+fn policy(sheet: &Sheet, arguments: &MatrixArguments) -> Result<PullPolicy> {
+    let words = [&sheet.words[..], &arguments.cells.words].concat();
+    // Of which kernel and image is all the same.
+    Ok(machine_arguments(&words, "any", "any", &[]).map_err(anyhow::Error::msg)?.pull)
 }
 
 fn jobs_of(home: &Home, plan: &Plan, asked: Option<u16>) -> Result<usize> {

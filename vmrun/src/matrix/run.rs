@@ -16,7 +16,7 @@ use super::interruption::Interruption;
 use super::live::Live;
 use super::plan::Plan;
 use super::{cell, trial};
-use crate::arguments::{MachineArguments, machine_arguments};
+use crate::arguments::{MachineArguments, PullPolicy, machine_arguments};
 use crate::home::Home;
 use crate::output::one_line;
 use crate::place::Room;
@@ -135,6 +135,8 @@ impl Runner<'_> {
         let mut arguments = plan.machine_arguments(index)?;
         // Nobody starts it again.
         arguments.disk_flush = false;
+        // What was to be pulled is here.
+        arguments.pull = PullPolicy::Never;
         arguments.label.push(format!("vmrun.matrix={}", plan.title(index)));
         Ok(arguments)
     }
