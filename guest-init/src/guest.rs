@@ -10,6 +10,7 @@ use crate::errno;
 use crate::namespaces::Namespaces;
 use crate::overlay::Layers;
 use crate::process::{self, Started, Starting};
+use crate::rootfs::RootParts;
 use crate::stamp::Stamps;
 
 /// How many files guest-init has open at most: an exec takes seven.
@@ -17,7 +18,7 @@ const MAX_OPEN_FILES: u64 = 16384;
 
 pub struct Guest {
     pub cgroup: Option<Cgroup>,
-    pub layers: Option<Layers>,
+    pub root: Option<RootParts>,
     /// guest-init's own, where it is not PID 1.
     agent: Option<Cgroup>,
     init: Init,
@@ -28,9 +29,14 @@ pub struct Guest {
 }
 
 impl Guest {
-    pub fn new(init: Init, layers: Option<Layers>, cgroup: Option<Cgroup>) -> Guest {
+    pub fn new(init: Init, root: Option<RootParts>, cgroup: Option<Cgroup>) -> Guest {
         let agent = if init == Init::Image { Cgroup::make(AGENT) } else { None };
-        Guest { cgroup, layers, agent, init, files: getrlimit(Resource::Nofile), namespaces: None }
+        Guest { cgroup, root, agent, init, files: getrlimit(Resource::Nofile), namespaces: None }
+    }
+
+    /// What the machine has changed and what its image was, where that is known apart.
+    pub fn layers(&self) -> Option<&Layers> {
+        self.root.as_ref().and_then(RootParts::layers)
     }
 
     /// Starts the main process; returns when the command itself runs.

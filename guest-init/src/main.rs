@@ -17,6 +17,7 @@ mod command;
 mod connection;
 mod console;
 mod control;
+mod copied_root;
 mod device;
 mod emulated_host;
 mod entropy;

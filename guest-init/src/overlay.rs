@@ -60,7 +60,8 @@ pub fn merge(lower: &str, place: Option<Place>) -> Result<Layers, Fault> {
     Ok(layers)
 }
 
-fn directory(path: &str) -> Result<OwnedFd, Fault> {
+/// Opens a directory to be walked from, and nothing else.
+pub fn directory(path: &str) -> Result<OwnedFd, Fault> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     open(path, flags, Mode::empty()).or_fault("cannot open", path)
 }

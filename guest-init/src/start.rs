@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use guest_protocol::packet::CHANNEL_PORT;
 use guest_protocol::{
-    CONFIG_PATH, Channel, Config, GuestMessage, Init, LATER_MODULES_DIR, MODULES_DIR, Machine, Role, Stamp,
-    Upper, frame,
+    CONFIG_PATH, Channel, Config, GuestMessage, Init, LATER_MODULES_DIR, MODULES_DIR, Machine, Role, Root,
+    Stamp, Upper, frame,
 };
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::system::{RebootCommand, reboot, sethostname};
@@ -16,8 +16,8 @@ use crate::command::NotStarted;
 use crate::fault::{Fault, OrFault};
 use crate::guest::Guest;
 use crate::listener::Listener;
-use crate::overlay::Layers;
 use crate::process::Started;
+use crate::rootfs::RootParts;
 use crate::session::{Session, Transport};
 use crate::stamp::Stamps;
 use crate::switch_root::Bootfs;
@@ -53,7 +53,7 @@ fn live() -> Result<(), Fault> {
     modules::load_all(MODULES_DIR)?;
     stamps.write(Stamp::ModulesLoaded);
 
-    let (bootfs, layers) = change_root(&config)?;
+    let (bootfs, root) = change_root(&config)?;
     stamps.write(Stamp::RootfsReady);
 
     let transport = match &config.role {
@@ -63,7 +63,7 @@ fn live() -> Result<(), Fault> {
     stamps.write(Stamp::Listening);
 
     let children = signals::watch_children().or_fault("cannot watch", "children")?;
-    let guest = Guest::new(init(&config), layers, cgroup(&config)?);
+    let guest = Guest::new(init(&config), root, cgroup(&config)?);
     let started = start_process(&config, &guest, &mut stamps);
     stamps.close();
     let rest = leave(bootfs);
@@ -77,9 +77,10 @@ fn live() -> Result<(), Fault> {
         Some(rest) => session.doing_later(LATER, rest).run(),
         None => session.run(),
     };
-    match (&config.role, &guest.layers) {
+    let writable = guest.root.as_ref().and_then(RootParts::writable);
+    match (&config.role, writable) {
         (Role::EmulatedHost(host), _) => emulated_host::unmount_shares(host),
-        (Role::Machine(Machine { upper: Upper::Disk, .. }), Some(layers)) => upper_disk::finish(layers),
+        (Role::Machine(Machine { upper: Upper::Disk, .. }), Some(writable)) => upper_disk::finish(writable),
         _ => {}
     }
     Ok(())
@@ -116,10 +117,10 @@ fn read_config() -> Result<Config, Fault> {
     frame::decode(&bytes).or_fault("cannot read the configuration", CONFIG_PATH)
 }
 
-fn change_root(config: &Config) -> Result<(Bootfs, Option<Layers>), Fault> {
+fn change_root(config: &Config) -> Result<(Bootfs, Option<RootParts>), Fault> {
     match &config.role {
         Role::Machine(machine) => {
-            let layers = rootfs::assemble(machine)?;
+            let parts = rootfs::assemble(machine)?;
             let files = host_files::write_files(&machine.hostname)?;
             let modprobe = if machine.modules { Some(modules_disk::program()?) } else { None };
             let bootfs = switch_root::switch_to(overlay::MERGED)?;
@@ -138,11 +139,11 @@ fn change_root(config: &Config) -> Result<(Bootfs, Option<Layers>), Fault> {
             if let Some(process) = &config.process {
                 let _ = process::make_working_directory(process);
             }
-            if machine.read_only {
+            if machine.read_only && machine.root != Root::Plain {
                 let flags = MountFlags::BIND | MountFlags::RDONLY;
                 mount_remount("/", flags, "").or_fault("cannot make read-only", "the root")?;
             }
-            Ok((bootfs, Some(layers)))
+            Ok((bootfs, Some(parts)))
         }
         Role::EmulatedHost(host) => {
             emulated_host::assemble(host)?;

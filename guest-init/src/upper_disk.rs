@@ -11,7 +11,7 @@ use crate::errno;
 use crate::fault::{Fault, OrFault};
 use crate::log;
 use crate::mounts::mount_on;
-use crate::overlay::{Layers, UPPER, make_bootfs_directory};
+use crate::overlay::{UPPER, make_bootfs_directory};
 
 /// * `discard`: what is deleted is given back to the host, by the journal's commits.
 /// * `noinit_itable`: no thread fills inode tables that nobody uses with zeroes, on the host's disk too.
@@ -38,9 +38,10 @@ pub fn mount(rootfs: RootfsDevice) -> Result<(), Fault> {
 
 /// Writes all of it to the disk and marks that as clean, as unmounting would, which an overlay in use
 /// prevents. For a machine's last moment: whoever writes afterwards waits for ever.
-pub fn finish(layers: &Layers) {
+/// `writable` is a directory of it.
+pub fn finish(writable: &OwnedFd) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let frozen = openat(&layers.upper, ".", flags, Mode::empty()).and_then(|upper| freeze(&upper));
+    let frozen = openat(writable, ".", flags, Mode::empty()).and_then(|upper| freeze(&upper));
     if let Err(error) = frozen {
         log::note(&["the writable layer is not marked as clean: ", &errno::in_words(&error)].concat());
     }

@@ -48,7 +48,11 @@ fn carry_out<R: Read, W: Write>(
     from: &mut ItemReader<R>,
     to: &mut ItemWriter<W>,
 ) -> Result<(), String> {
-    let layers = served.layers;
+    let layers = || {
+        let layers = served.guest.layers();
+        layers
+            .ok_or("the root is not an overlay, for want of one in the kernel: what has changed is not known")
+    };
     let enter = || match &served.view {
         Some(view) => enter(view).map_err(|error| said("cannot see the machine's files", b"", error)),
         None => Ok(()),
@@ -70,17 +74,18 @@ fn carry_out<R: Read, W: Write>(
             enter()?;
             write(directory, from, to)
         }
-        Request::Changes => changes::send(layers, to).map_err(|error| error.to_string()),
+        Request::Changes => changes::send(layers()?, to).map_err(|error| error.to_string()),
         Request::Layer { freeze } => {
             // Without a process there is nobody who could be in the way.
             let _standstill = match served.view.is_some() && *freeze {
                 true => Some(Standstill::begin(served.guest.frozen_together(), served.connection)?),
                 false => None,
             };
+            let layers = layers()?;
             sync::write_back(layers);
             layer::send(layers, to).and_then(|()| Ok(to.flush()?)).map_err(|error| error.to_string())
         }
-        Request::Root => root::send(layers, to).map_err(|error| error.to_string()),
+        Request::Root => root::send(served.guest.layers(), to).map_err(|error| error.to_string()),
     }
 }
 

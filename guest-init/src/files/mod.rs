@@ -28,7 +28,6 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::Pid;
 
 use crate::guest::Guest;
-use crate::overlay::Layers;
 use crate::{log, signals};
 
 /// Descriptors beyond this are not looked for where the kernel cannot close a range of them.
@@ -39,7 +38,6 @@ const HOST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What there is to serve from.
 pub struct Served<'a> {
-    pub layers: &'a Layers,
     pub guest: &'a Guest,
     pub connection: &'a Rc<OwnedFd>,
     /// Whether the machine has a process, and so a view of its own.
@@ -48,13 +46,12 @@ pub struct Served<'a> {
 
 /// Serves the connection in a child. `process` is the machine's own, while it runs.
 pub fn serve(connection: &Rc<OwnedFd>, guest: &Guest, process: Option<Pid>) {
-    let Some(layers) = &guest.layers else { return };
     // Looked up here: a child's own /proc may be another one.
     let view = process.and_then(|pid| {
         let path = ["/proc/", &pid.as_raw_nonzero().to_string(), "/ns/mnt"].concat();
         open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
     });
-    let served = Served { layers, guest, connection, view };
+    let served = Served { guest, connection, view };
     // SAFETY: guest-init has one thread, so the child's copy of memory is whole and no lock in it is
     // held by a thread that it does not have.
     match unsafe { libc::fork() } {
@@ -70,8 +67,11 @@ pub fn serve(connection: &Rc<OwnedFd>, guest: &Guest, process: Option<Pid>) {
 
 /// The child's life. What goes wrong with the connection itself cannot be told to anybody.
 fn attend(served: &Served<'_>) {
-    let Served { layers, connection, view, .. } = served;
-    let mut kept = vec![connection.as_raw_fd(), layers.upper.as_raw_fd(), layers.lower.as_raw_fd()];
+    let Served { guest, connection, view } = served;
+    let mut kept = vec![connection.as_raw_fd()];
+    if let Some(layers) = guest.layers() {
+        kept.extend([layers.upper.as_raw_fd(), layers.lower.as_raw_fd()]);
+    }
     kept.extend(view.as_ref().map(AsRawFd::as_raw_fd));
     close_others(kept);
     signals::reset();

@@ -4,7 +4,7 @@
 mod nodes;
 mod place;
 
-use guest_protocol::{Machine, RootfsDevice, Upper};
+use guest_protocol::{Machine, Root, RootfsDevice, Upper};
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::io::Errno;
@@ -15,6 +15,7 @@ use rustix::mount::{
 use rustix::system::uname;
 
 use crate::fault::{Fault, OrFault};
+use crate::mounts::make_directories;
 use crate::{device, errno, log, settings};
 
 pub use place::Place;
@@ -37,6 +38,9 @@ pub fn attach(machine: &Machine, program: &OwnedFd) -> Result<(), Fault> {
     let target = ["/lib/modules/", &version()].concat();
     let modprobe = [&target, MODPROBE].concat();
     let disk = mount(device_of(machine))?;
+    if machine.root == Root::Copied {
+        let _ = make_directories(target.as_bytes());
+    }
     let read_only = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
     let attached = attach_one(&disk, &target, OFlags::DIRECTORY)
         .and_then(|()| attach_one(program, &modprobe, OFlags::empty()))

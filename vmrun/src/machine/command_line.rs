@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn older_and_the_newest_kernels_go_without_xsave_when_they_are_emulated() {
         let goes_without =
-            |release, emulated| command_line(Boot { release, emulated, ..BOOT }, &[]).ends_with(" noxsave");
+            |release, emulated| command_line(Boot { release, emulated, ..BOOT }, &[]).contains(" noxsave");
         assert!(goes_without((5, 10), true));
         assert!(!goes_without((5, 10), false));
         assert!(!goes_without((6, 1), true) && !goes_without((6, 12), true));
