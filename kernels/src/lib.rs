@@ -45,5 +45,5 @@ pub use feature::{EMULATED_HOST, Feature, LATER, MACHINE_WITH_BLOCK, MACHINE_WIT
 pub use image::Error as ImageError;
 pub use kernel::{Description, Kernel};
 pub use modules::{DiskMaker, Error as ModulesError, Signatures};
-pub use source::{Error as SourceError, Origin, Provenance, Source};
+pub use source::{Entry, EntryKind, Error as SourceError, FileTree, Origin, Provenance, Source};
 pub use store::{Addition, Error, KernelStore, Scratch, Step};

@@ -177,7 +177,7 @@ impl KernelStore {
         for source in sources {
             progress(Step::Reading(&source.path));
             let failed = |cause| Error::Source { path: source.path.clone(), cause };
-            let facts = source::collect(&source.path, &mut collection).map_err(failed)?;
+            let facts = source::collect(source, &mut collection).map_err(failed)?;
             known.push(Provenance::new(source, facts).map_err(|cause| failed(source::Error::Read(cause)))?);
         }
         let description = describe(&collection, staging.path(), known, &shown(sources), progress)?;

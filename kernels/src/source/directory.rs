@@ -1,13 +1,11 @@
-//! Directories with `boot/` and `lib/modules/`, such as the host's own root.
+//! Trees of files with `boot/` and `lib/modules/`, such as the host's own root or an image's.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::collection::Collection;
+use super::file_tree::{EntryKind, FileTree, HostTree};
 
 /// What a file is to a kernel, by where it lies below the root.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,65 +50,80 @@ pub fn of_kernel(file: &Path) -> Option<(PathBuf, String)> {
     let boot = file.parent()?;
     let root = boot.parent()?;
     let Some(Place::Image(version)) = place(file.strip_prefix(root).ok()?) else { return None };
-    modules_directory(root, &version).map(|_| (root.to_owned(), version))
+    let tree = HostTree::new(root);
+    modules_directory(&tree, &version).ok()?.map(|_| (root.to_owned(), version))
 }
 
-/// Adds a kernel of `root` with its modules to the collection: the one of `version`; without
-/// that, the only one, or the running one when `root` is `/`.
-pub fn collect(root: &Path, version: Option<&str>, into: &mut Collection) -> Result<(), Error> {
-    let images = images(root)?;
+/// Adds a kernel of the tree with its modules to the collection: the one of `version`; without that, the only one,
+/// or the `preferred` one if it is there.
+pub fn collect(
+    tree: &dyn FileTree,
+    version: Option<&str>,
+    preferred: Option<&str>,
+    into: &mut Collection,
+) -> Result<(), Error> {
+    let images = images(tree)?;
     let version = match version {
         Some(version) => Some(version.to_owned()),
-        None => choose(root, &images)?,
+        None => choose(preferred, &images)?,
     };
-    match &version {
-        Some(version) => {
-            let image = images.get(version).ok_or_else(|| {
-                Error::Nothing(format!("there is no kernel of version {version} in {}", root.display()))
-            })?;
-            into.image(File::open(image).map_err(Error::Read)?)?;
-            for config in [root.join(format!("boot/config-{version}")), in_modules(root, version, "config")] {
-                if let Some(config) = open_if_there(&config)? {
-                    into.config(config)?;
-                    break;
-                }
-            }
-            modules(root, version, into)
-        }
-        // Modules without a kernel may go with a kernel from another source.
-        None => {
-            let version = only_modules(root)?;
-            modules(root, &version, into)
+    // Modules without a kernel may go with a kernel from another source.
+    let Some(version) = version else { return modules(tree, &only_modules(tree)?, into) };
+    let image = images.get(&version);
+    let image =
+        image.ok_or_else(|| Error::Nothing(format!("there is no kernel of version {version} in it")))?;
+    into.image(open(tree, &image.path)?)?;
+    let release = image.modules.as_ref().unwrap_or(&version);
+    let configs = [format!("boot/config-{version}").into(), format!("boot/config-{release}").into()];
+    let beside = modules_directory(tree, release)?.map(|directory| directory.join("config"));
+    for config in configs.into_iter().chain(beside) {
+        if let Some(config) = tree.open(&config).map_err(Error::Read)? {
+            into.config(config)?;
+            break;
         }
     }
+    modules(tree, release, into)
 }
 
-/// Every kernel image of `root` by its version.
-fn images(root: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
+/// A kernel image of a tree.
+struct Image {
+    path: PathBuf,
+    /// The version of its modules, where its name says another.
+    modules: Option<String>,
+}
+
+/// Every kernel image of the tree by the version in its name.
+fn images(tree: &dyn FileTree) -> Result<BTreeMap<String, Image>, Error> {
     let mut images = BTreeMap::new();
-    for name in names(&root.join("boot"))? {
+    for name in names(tree, Path::new("boot"), EntryKind::Other)? {
         let path = Path::new("boot").join(&name);
         if let Some(Place::Image(version)) = place(&path) {
-            images.insert(version, root.join(path));
+            images.insert(version, Image { path, modules: None });
         }
     }
-    for version in module_versions(root)? {
+    let versions = module_versions(tree)?;
+    for version in &versions {
+        let Some(directory) = modules_directory(tree, version)? else { continue };
         for name in ["vmlinuz", "vmlinux"] {
-            let image = in_modules(root, &version, name);
-            if image.is_file() {
-                images.entry(version.clone()).or_insert(image);
+            let path = directory.join(name);
+            if !images.contains_key(version) && tree.open(&path).map_err(Error::Read)?.is_some() {
+                images.insert(version.clone(), Image { path, modules: None });
             }
         }
+    }
+    // Alpine's boot/vmlinuz-virt goes with the only modules that there are.
+    if let ([version], 1, Some(image)) = (versions.as_slice(), images.len(), images.values_mut().next()) {
+        image.modules = Some(version.clone());
     }
     Ok(images)
 }
 
-fn choose(root: &Path, images: &BTreeMap<String, PathBuf>) -> Result<Option<String>, Error> {
-    let running = rustix::system::uname().release().to_string_lossy().into_owned();
-    let is_host = root.canonicalize().is_ok_and(|root| root == Path::new("/"));
+fn choose(preferred: Option<&str>, images: &BTreeMap<String, Image>) -> Result<Option<String>, Error> {
     let mut versions = images.keys();
     match (versions.next(), versions.next()) {
-        _ if is_host && images.contains_key(&running) => Ok(Some(running)),
+        _ if preferred.is_some_and(|version| images.contains_key(version)) => {
+            Ok(preferred.map(str::to_owned))
+        }
         (Some(only), None) => Ok(Some(only.clone())),
         (None, _) => Ok(None),
         (Some(first), Some(_)) => {
@@ -120,8 +133,8 @@ fn choose(root: &Path, images: &BTreeMap<String, PathBuf>) -> Result<Option<Stri
     }
 }
 
-fn only_modules(root: &Path) -> Result<String, Error> {
-    let mut versions = module_versions(root)?;
+fn only_modules(tree: &dyn FileTree) -> Result<String, Error> {
+    let mut versions = module_versions(tree)?;
     match (versions.pop(), versions.pop()) {
         (Some(only), None) => Ok(only),
         (Some(_), Some(_)) => Err(Error::Nothing("it has no kernel, and modules of several".into())),
@@ -131,27 +144,28 @@ fn only_modules(root: &Path) -> Result<String, Error> {
     }
 }
 
-fn module_versions(root: &Path) -> Result<Vec<String>, Error> {
-    let mut versions = names(&root.join("lib/modules"))?;
-    versions.extend(names(&root.join("usr/lib/modules"))?);
+fn module_versions(tree: &dyn FileTree) -> Result<Vec<String>, Error> {
+    let mut versions = Vec::new();
+    for directory in MODULES {
+        versions.extend(names(tree, Path::new(directory), EntryKind::Directory)?);
+    }
     versions.sort();
     versions.dedup();
     Ok(versions)
 }
 
-fn modules(root: &Path, version: &str, into: &mut Collection) -> Result<(), Error> {
-    let Some(directory) = modules_directory(root, version) else { return Ok(()) };
+fn modules(tree: &dyn FileTree, version: &str, into: &mut Collection) -> Result<(), Error> {
+    let Some(directory) = modules_directory(tree, version)? else { return Ok(()) };
     let mut unread = vec![PathBuf::new()];
     while let Some(relative) = unread.pop() {
-        for entry in fs::read_dir(directory.join(&relative)).map_err(Error::Read)? {
-            let entry = entry.map_err(Error::Read)?;
-            let kind = entry.file_type().map_err(Error::Read)?;
-            let path = relative.join(entry.file_name());
-            if kind.is_dir() {
-                unread.push(path);
-            } else if kind.is_file() && is_module_file(version, &path) {
-                let file = File::open(entry.path()).map_err(Error::Read)?;
-                into.module_file(Path::new(version), &path, file)?;
+        for entry in tree.entries(&directory.join(&relative)).map_err(Error::Read)? {
+            let path = relative.join(&entry.name);
+            match entry.kind {
+                EntryKind::Directory => unread.push(path),
+                EntryKind::File if is_module_file(version, &path) => {
+                    into.module_file(Path::new(version), &path, open(tree, &directory.join(&path))?)?;
+                }
+                EntryKind::File | EntryKind::Other => {}
             }
         }
     }
@@ -169,34 +183,26 @@ fn is_left_out(name: &str) -> bool {
         || matches!(name, ".vmlinuz.hmac" | "vmlinuz.hmac")
 }
 
-fn modules_directory(root: &Path, version: &str) -> Option<PathBuf> {
-    ["lib/modules", "usr/lib/modules"]
-        .iter()
-        .map(|modules| root.join(modules).join(version))
-        .find(|directory| directory.is_dir())
-}
+const MODULES: [&str; 2] = ["lib/modules", "usr/lib/modules"];
 
-fn in_modules(root: &Path, version: &str, name: &str) -> PathBuf {
-    modules_directory(root, version).unwrap_or_else(|| root.join("lib/modules").join(version)).join(name)
-}
-
-/// The names in a directory; none when it is missing.
-fn names(directory: &Path) -> Result<Vec<String>, Error> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
+fn modules_directory(tree: &dyn FileTree, version: &str) -> Result<Option<PathBuf>, Error> {
+    for modules in MODULES {
+        let directory = Path::new(modules).join(version);
+        if !tree.entries(&directory).map_err(Error::Read)?.is_empty() {
+            return Ok(Some(directory));
         }
-        Err(error) => return Err(Error::Read(error)),
-    };
-    let names: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name())).collect();
-    Ok(names.map_err(Error::Read)?.iter().filter_map(|name| OsStr::to_str(name)).map(str::to_owned).collect())
+    }
+    Ok(None)
 }
 
-fn open_if_there(path: &Path) -> Result<Option<File>, Error> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::Read(error)),
-    }
+/// The names in a directory of what is of that kind; [`EntryKind::Other`] stands for any.
+fn names(tree: &dyn FileTree, directory: &Path, kind: EntryKind) -> Result<Vec<String>, Error> {
+    let entries = tree.entries(directory).map_err(Error::Read)?;
+    let wanted = entries.into_iter().filter(|entry| kind == EntryKind::Other || entry.kind == kind);
+    Ok(wanted.filter_map(|entry| entry.name.into_string().ok()).collect())
+}
+
+fn open<'a>(tree: &'a dyn FileTree, path: &Path) -> Result<Box<dyn std::io::Read + 'a>, Error> {
+    let file = tree.open(path).map_err(Error::Read)?;
+    file.ok_or_else(|| Error::Nothing(format!("{} in it is no file", path.display())))
 }

@@ -7,6 +7,7 @@ mod cpio_files;
 mod deb;
 mod digested;
 mod directory;
+mod file_tree;
 mod openpgp;
 mod package_files;
 mod provenance;
@@ -20,8 +21,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use collection::Collection;
+pub use file_tree::{Entry, EntryKind, FileTree};
 pub use provenance::{Facts, Origin, Provenance, Source};
 
+use self::file_tree::HostTree;
 use crate::bounded::Bounded;
 use crate::compression::{self, Compression, read_start};
 use crate::config::KernelConfig;
@@ -63,13 +66,25 @@ pub enum Error {
 }
 
 /// Adds what `source` holds to the collection, and says what it was.
-pub fn collect(source: &Path, into: &mut Collection) -> Result<Facts, Error> {
+pub fn collect(source: &Source, into: &mut Collection) -> Result<Facts, Error> {
+    match &source.tree {
+        Some(tree) => {
+            directory::collect(&**tree, None, None, into)?;
+            Ok(Facts::plain("image"))
+        }
+        None => of_host(&source.path, into),
+    }
+}
+
+fn of_host(source: &Path, into: &mut Collection) -> Result<Facts, Error> {
     let kind = std::fs::metadata(source).map_err(Error::Read)?;
     if kind.is_dir() {
         if build_tree::is(source) {
             return build_tree::collect(source, into);
         }
-        directory::collect(source, None, into)?;
+        let is_host = source.canonicalize().is_ok_and(|root| root == Path::new("/"));
+        let running = is_host.then(|| rustix::system::uname().release().to_string_lossy().into_owned());
+        directory::collect(&HostTree::new(source), None, running.as_deref(), into)?;
         return Ok(Facts::plain("directory"));
     }
     if !kind.is_file() {
@@ -98,7 +113,7 @@ pub fn collect(source: &Path, into: &mut Collection) -> Result<Facts, Error> {
         config(file, into)?;
         Ok(Facts::plain("kernel configuration"))
     } else if let Some((root, version)) = directory::of_kernel(source) {
-        directory::collect(&root, Some(&version), into)?;
+        directory::collect(&HostTree::new(&root), Some(&version), None, into)?;
         Ok(Facts::plain("kernel with its modules beside it"))
     } else {
         into.image(file)?;

@@ -3,9 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use super::file_tree::FileTree;
 
 /// What a source was and who vouches for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +42,13 @@ pub struct Origin {
 pub struct Source {
     pub path: PathBuf,
     pub origin: Option<Origin>,
+    /// The files, where they are not this host's; then the path is only their name.
+    pub tree: Option<Arc<dyn FileTree>>,
 }
 
 impl<P: Into<PathBuf>> From<P> for Source {
     fn from(path: P) -> Source {
-        Source { path: path.into(), origin: None }
+        Source { path: path.into(), origin: None, tree: None }
     }
 }
 
@@ -65,7 +70,8 @@ impl Facts {
 impl Provenance {
     /// Puts together what the file says and what is known of its origin.
     pub fn new(source: &Source, facts: Facts) -> io::Result<Provenance> {
-        let whole = source.path.metadata()?.is_file().then(|| digest(&source.path)).transpose()?;
+        let is_file = source.tree.is_none() && source.path.metadata()?.is_file();
+        let whole = is_file.then(|| digest(&source.path)).transpose()?;
         let (address, vouched) = match &source.origin {
             Some(origin) => (Some(origin.address.clone()), Some(origin.signature.clone())),
             None => (None, None),

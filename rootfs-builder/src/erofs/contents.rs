@@ -1,11 +1,25 @@
 //! Reading what layers' data files hold.
 
-use super::{Error, LayerFiles};
+use super::format::{BLOCK, EXTENDED_INODE};
+use super::{Error, LayerFiles, xattr};
+use crate::tree::{InodeRow, Place, Tree};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 /// Files open at a time: an image may have more layers than a process may have files.
 const MOST_OPEN: usize = 64;
+
+/// In which layer's data file a file's content is, and where in it, in bytes.
+pub fn content_place(tree: &Tree, row: &InodeRow, place: Place) -> (u16, u64) {
+    match place {
+        Place::Plain { layer, block } => (layer, u64::from(block) * BLOCK as u64),
+        // A finished inode comes before its content.
+        Place::Settled { layer, offset } => {
+            let xattrs = xattr::inline_bytes(tree.xattrs.get(row.xattrs).into_iter());
+            (layer, offset + (EXTENDED_INODE + xattrs) as u64)
+        }
+    }
+}
 
 /// The layers' data files, opened when they are needed.
 pub struct Contents<'a> {

@@ -18,7 +18,7 @@ pub use composite::write_metadata;
 pub use flat::write_flat;
 pub use merged::hidden_bytes;
 
-pub(crate) use contents::Contents;
+pub(crate) use contents::{Contents, content_place};
 pub(crate) use merged::{Merged, merge_layers, uuid_of};
 pub(crate) use metadata::type_number;
 

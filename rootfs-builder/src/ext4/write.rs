@@ -9,9 +9,8 @@ use super::geometry::Geometry;
 use super::inode::{Described, device};
 use super::plan::{LargeFiles, Placed, Plan, path};
 use super::{Error, Summary};
-use crate::erofs::format::EXTENDED_INODE;
-use crate::erofs::{Contents, LayerFiles, Merged, merge_layers, type_number, uuid_of};
-use crate::tree::{Body, InodeRow, Place, Tree, XattrSet};
+use crate::erofs::{Contents, LayerFiles, Merged, content_place, merge_layers, type_number, uuid_of};
+use crate::tree::{Body, InodeRow, Place, Tree};
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -207,10 +206,7 @@ impl Writer<'_> {
 
     /// Copies a file's content. Zeroes are left to the image, which has them already: holes stay holes.
     fn copy(&mut self, row: &InodeRow, size: u64, place: Place) -> Result<(), Error> {
-        let (layer, begin) = match place {
-            Place::Plain { layer, block } => (layer, u64::from(block) * BLOCK as u64),
-            Place::Settled { layer, offset } => (layer, offset + self.before_content(row.xattrs)),
-        };
+        let (layer, begin) = content_place(self.tree, row, place);
         let mut done = 0;
         while done < size {
             let bytes = (CHUNK as u64).min(size - done);
@@ -224,12 +220,6 @@ impl Writer<'_> {
             done += bytes;
         }
         Ok(())
-    }
-
-    /// Bytes of a finished EROFS inode before its content.
-    fn before_content(&self, xattrs: XattrSet) -> u64 {
-        let xattrs = crate::erofs::xattr::inline_bytes(self.tree.xattrs.get(xattrs).into_iter());
-        (EXTENDED_INODE + xattrs) as u64
     }
 
     /// Writes what stands before the inode tables.

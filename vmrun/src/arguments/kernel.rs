@@ -1,5 +1,6 @@
 //! What `vmrun kernel` takes.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -9,11 +10,12 @@ use super::Format;
 #[derive(Debug, Subcommand)]
 pub enum KernelCommand {
     /// Add a kernel from packages (.deb, .rpm, .apk, .pkg.tar.zst), a vmlinux, a bzImage, a kernel's build
-    /// directory, or a directory with boot/ and lib/modules/ (`/` is the host's own)
+    /// directory, a directory with boot/ and lib/modules/ (`/` is the host's own), or an image that has them
+    /// (image:NAME, oci:DIRECTORY, oci-archive:FILE, docker-archive:FILE)
     Add {
         /// One source, or several that make up one kernel (Fedora's kernel-core and kernel-modules-core)
         #[arg(required = true, value_name = "SOURCE")]
-        sources: Vec<PathBuf>,
+        sources: Vec<OsString>,
         /// The kernel's name [default: its version]
         #[arg(long, value_name = "NAME")]
         name: Option<String>,

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use kernels::{Addition, Kernel, Source};
 
-use super::{kernel_build, kernel_pull, kernel_search};
+use super::{kernel_build, kernel_image, kernel_pull, kernel_search};
 use crate::arguments::{ArchiveName, Format, KernelCommand};
 use crate::home::Home;
 use crate::output::{complain, table};
@@ -14,7 +14,8 @@ pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
     match command {
         KernelCommand::Add { sources, name } => {
             let progress = crate::progress::Steps::new();
-            let sources: Vec<Source> = sources.into_iter().map(Source::from).collect();
+            let sources = sources.iter().map(|source| kernel_image::source(home, source));
+            let sources: Vec<Source> = sources.collect::<Result<_>>()?;
             let addition = Addition { name: name.as_deref(), replace: false };
             let kernel = store.add(&sources, &addition, &|step| progress.show(&step.to_string()))?;
             progress.finish();

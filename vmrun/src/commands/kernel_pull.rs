@@ -98,7 +98,7 @@ fn fetch(store: &KernelStore, archive: &Archive, wanted: &Wanted, name: &str, qu
         let path = archive
             .download(package, scratch.path(), &progress)
             .with_context(|| format!("cannot pull {wanted}"))?;
-        sources.push(Source { path, origin: Some(origin(archive, package)?) });
+        sources.push(Source { origin: Some(origin(archive, package)?), ..Source::from(path) });
     }
     let steps = Steps::new();
     let added = store

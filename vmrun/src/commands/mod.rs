@@ -20,6 +20,7 @@ mod import;
 mod inspect;
 mod kernel;
 mod kernel_build;
+mod kernel_image;
 mod kernel_pull;
 mod kernel_search;
 mod kill;
