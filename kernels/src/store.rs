@@ -457,3 +457,7 @@ mod tests;
 #[cfg(test)]
 #[path = "store_packages_test.rs"]
 mod package_tests;
+
+#[cfg(test)]
+#[path = "store_disk_test.rs"]
+mod disk_tests;

@@ -149,3 +149,7 @@ fn add(
     header.set_size(content.len() as u64);
     archive.append_data(&mut header, path, content).map_err(Error::Disk)
 }
+
+#[cfg(test)]
+#[path = "disk_test.rs"]
+mod tests;

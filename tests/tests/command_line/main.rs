@@ -9,6 +9,7 @@ mod kernels;
 mod listing;
 mod matrix;
 mod mistakes;
+mod modules;
 mod registries;
 mod saving;
 mod surroundings;
