@@ -60,7 +60,7 @@ fn a_tree_that_cannot_be_indexed_leaves_nothing() {
         complaint.contains("a, b depend on each other") || complaint.contains("b, a depend"),
         "{complaint}"
     );
-    assert_eq!(left(&directory), [String::new(); 0]);
+    assert!(left(&directory).is_empty());
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_disk_that_cannot_be_written_leaves_nothing() {
     let (directory, refused) = add(&[], full);
     let complaint = refused.unwrap_err().to_string();
     assert!(complaint.contains("the disk of its modules: no storage space"), "{complaint}");
-    assert_eq!(left(&directory), [String::new(); 0]);
+    assert!(left(&directory).is_empty());
 }
 
 #[test]
