@@ -98,6 +98,15 @@ impl Kernel {
         Some(self.directory.join(MODULES_DISK)).filter(|disk| disk.is_file())
     }
 
+    /// Whether the kernel can lie at another address at each start, in words.
+    pub fn kaslr(&self) -> String {
+        match self.relocations {
+            Some(0) => "no: its image carries no relocations".into(),
+            Some(count) => format!("{count} relocations"),
+            None => "unknown: an older vmrun added it".into(),
+        }
+    }
+
     /// Says which option the kernel lacks, when it cannot offer one of `needs`.
     pub fn require(&self, needs: &[Feature]) -> Result<(), Error> {
         for feature in needs {
@@ -186,11 +195,7 @@ impl fmt::Display for Kernel {
         writeln!(to, "{:<26} {}", "config from", self.config_source)?;
         writeln!(to, "{:<26} {}", "modules", self.modules)?;
         writeln!(to, "{:<26} {} MiB", "minimum memory", self.minimum_memory >> 20)?;
-        match self.relocations {
-            Some(0) => writeln!(to, "{:<26} no: its image carries no relocations", "KASLR")?,
-            Some(count) => writeln!(to, "{:<26} {count} relocations", "KASLR")?,
-            None => writeln!(to, "{:<26} unknown: an older vmrun added it", "KASLR")?,
-        }
+        writeln!(to, "{:<26} {}", "KASLR", self.kaslr())?;
         for (feature, ability) in self.abilities.iter() {
             writeln!(to, "{feature:<26} {ability}")?;
         }

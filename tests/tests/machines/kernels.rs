@@ -41,6 +41,24 @@ fn an_argument_reaches_the_kernel() {
     seen.succeeds().says(&["vmrun.test=1"]);
 }
 
+/// The monitor does what a bzImage's decompressor would: KASLR.
+#[test]
+fn the_kernel_lies_elsewhere_at_each_start_unless_it_is_not_to() {
+    let text = |words: &[&str]| {
+        let command = ["grep", "-w", "_text", "/proc/kallsyms"];
+        machine("busybox").with(words).command(command).run().succeeds().text()
+    };
+    let inspected = vmrun(["kernel", "inspect", KERNEL]).run().succeeds();
+    assert!(inspected.text().contains(" relocations"), "{}", inspected.text());
+    for kernel in [KERNEL, NEWER_KERNEL] {
+        let places = [(); 3].map(|()| text(&["--kernel", kernel]));
+        assert!(places.iter().any(|place| *place != places[0]), "{places:?}");
+    }
+    let fixed = text(&["--kernel-arg", "nokaslr"]);
+    assert!(fixed.starts_with("ffffffff81000000 "), "{fixed}");
+    assert_eq!(text(&["--kernel-arg", "nokaslr"]), fixed);
+}
+
 #[test]
 fn less_memory_than_the_kernel_needs_is_refused_with_the_floor() {
     machine("busybox")

@@ -24,3 +24,4 @@ mod round_trip;
 mod sharing;
 mod streams;
 mod terminals;
+mod transports;

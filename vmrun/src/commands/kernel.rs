@@ -89,6 +89,7 @@ fn inspect(kernel: &Kernel, format: Format) -> Result<()> {
         fact("configuration", kernel.config_source.to_string()),
         fact("memory", format!("{} MiB at least", kernel.minimum_memory >> 20)),
         fact("modules", kernel.modules.to_string()),
+        fact("KASLR", kernel.kaslr()),
     ];
     for source in &kernel.sources {
         rows.push(fact("source", format!("{}, {}", source.source, source.format)));
