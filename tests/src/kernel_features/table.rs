@@ -168,4 +168,5 @@ pub const FEATURES: &[Feature] = &[
         number(471),
     ),
     landlock("landlock_abi_9", (7, 1), 9),
+    landlock("landlock_abi_10", (7, 2), 10),
 ];

@@ -188,6 +188,8 @@ fn a_panic_an_exit_code_a_timeout_and_an_error_are_told_apart() {
         assert!(xml.contains(part), "no {part:?} in\n{xml}");
     }
     assert!(outcome.stderr.contains("hangs on debian: failed: timed out after 15 s"), "{}", outcome.stderr);
+    let panic = outcome.stderr.lines().find(|line| line.contains("panics on debian: failed")).unwrap();
+    assert!(panic.contains("Kernel panic - not syncing: sysrq triggered crash"), "{panic}");
     no_machine_is_left();
 }
 

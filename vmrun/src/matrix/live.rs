@@ -105,7 +105,8 @@ pub fn line(plan: &Plan, cell: usize, trial: &Trial) -> String {
     let mut line = format!("{}: {}", plan.title(cell), told(plan, cell, trial));
     let last = match trial.verdict {
         Verdict::Failed(_) if !trial.verdict.is_error() => {
-            trial.kernel_lines.last().or_else(|| trial.notices.last())
+            let reason = trial.kernel_lines.iter().find(|line| line.contains("Kernel panic"));
+            reason.or_else(|| trial.kernel_lines.last()).or_else(|| trial.notices.last())
         }
         _ => None,
     };
