@@ -5,6 +5,8 @@ mod crashes;
 mod damage;
 mod docker;
 mod images;
+mod kernel_archive;
+mod kernel_packages;
 mod kernels;
 mod listing;
 mod matrix;

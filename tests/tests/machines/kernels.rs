@@ -116,3 +116,12 @@ fn older_and_newer_distributions_kernels_do_all_of_it() {
         assert_eq!(seen.value("online"), "2");
     }
 }
+
+/// From packages that rpmbuild has made, with all that was in one package of Debian's.
+#[test]
+fn a_kernel_from_rpms_boots() {
+    let release = |kernel: &str| {
+        machine("busybox").with(["--kernel", kernel]).command(["uname", "-r"]).run().succeeds().text()
+    };
+    assert_eq!(release("from-rpm"), release(KERNEL));
+}

@@ -53,6 +53,9 @@ pub enum KernelCommand {
         /// The kernel's name [default: what was asked for]
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        /// Keep the packages in a directory, and take from there what has been fetched before
+        #[arg(long, value_name = "DIRECTORY")]
+        packages: Option<PathBuf>,
         /// Print the kernel's name alone
         #[arg(short, long)]
         quiet: bool,

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use kernels::{Addition, Kernel, Source};
 
+use super::kernel_pull::Order;
 use super::{kernel_build, kernel_image, kernel_pull, kernel_search};
 use crate::arguments::{ArchiveName, Format, KernelCommand};
 use crate::home::Home;
@@ -24,8 +25,15 @@ pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
         KernelCommand::Build { source, config, name, jobs } => {
             return kernel_build::build(&store, &source, &config, name.as_deref(), jobs);
         }
-        KernelCommand::Pull { wanted, flavour, name, quiet, archive } => {
-            return kernel_pull::pull(&store, &wanted, flavour, name.as_deref(), quiet, &archive);
+        KernelCommand::Pull { wanted, flavour, name, packages, quiet, archive } => {
+            let order = Order {
+                wanted: &wanted,
+                flavour,
+                name: name.as_deref(),
+                packages: packages.as_deref(),
+                quiet,
+            };
+            return kernel_pull::pull(&store, &order, &archive);
         }
         KernelCommand::Search { archive_name: ArchiveName::Debian, pattern, all, format, archive } => {
             return kernel_search::search(pattern.as_deref(), all, format, &archive);

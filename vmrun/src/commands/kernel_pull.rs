@@ -1,5 +1,7 @@
 //! `vmrun kernel pull`: a kernel from Debian's archive.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use debian_archive::{Archive, Flavour, KernelPackages, Options, Package, Wanted};
 use kernels::{Addition, Error, Kernel, KernelStore, Origin, Source};
@@ -15,25 +17,28 @@ const CACHE: &str = "debian-archive";
 /// How a name begins that can be pulled.
 const SCHEME: &str = "debian:";
 
-pub fn pull(
-    store: &KernelStore,
-    wanted: &str,
-    flavour: Option<FlavourChoice>,
-    name: Option<&str>,
-    quiet: bool,
-    arguments: &ArchiveArguments,
-) -> Result<u8> {
-    let mut wanted: Wanted = wanted.parse()?;
-    if let Some(flavour) = flavour {
+/// What a user asks for.
+pub struct Order<'a> {
+    pub wanted: &'a str,
+    pub flavour: Option<FlavourChoice>,
+    pub name: Option<&'a str>,
+    /// Where packages are kept; without it they are not.
+    pub packages: Option<&'a Path>,
+    pub quiet: bool,
+}
+
+pub fn pull(store: &KernelStore, order: &Order<'_>, arguments: &ArchiveArguments) -> Result<u8> {
+    let mut wanted: Wanted = order.wanted.parse()?;
+    if let Some(flavour) = order.flavour {
         wanted = wanted.flavoured(match flavour {
             FlavourChoice::Cloud => Flavour::Cloud,
             FlavourChoice::Generic => Flavour::Generic,
             FlavourChoice::Rt => Flavour::Rt,
         });
     }
-    let name = name.map_or_else(|| wanted.to_string(), str::to_owned);
+    let name = order.name.map_or_else(|| wanted.to_string(), str::to_owned);
     KernelStore::check_name(&name)?;
-    let kernel = fetch(store, &open(arguments)?, &wanted, &name, quiet)?;
+    let kernel = fetch(store, &open(arguments)?, &wanted, &name, order.packages, order.quiet)?;
     println!("{}", kernel.name);
     Ok(0)
 }
@@ -70,11 +75,18 @@ pub fn find_kernel(home: &Home, name: &str, policy: PullPolicy) -> Result<Kernel
         warn(&format!("Unable to find kernel ‘{name}’ locally"));
     }
     let archive = Archive::open(&cache_directory()?.join(CACHE), Options::of_host())?;
-    fetch(&store, &archive, &wanted, &wanted.to_string(), false)
+    fetch(&store, &archive, &wanted, &wanted.to_string(), None, false)
 }
 
 /// Gets the newest kernel that is wanted, unless it is what has that name already.
-fn fetch(store: &KernelStore, archive: &Archive, wanted: &Wanted, name: &str, quiet: bool) -> Result<Kernel> {
+fn fetch(
+    store: &KernelStore,
+    archive: &Archive,
+    wanted: &Wanted,
+    name: &str,
+    packages: Option<&Path>,
+    quiet: bool,
+) -> Result<Kernel> {
     let say = |text: String| {
         if !quiet {
             warn(&text)
@@ -93,10 +105,11 @@ fn fetch(store: &KernelStore, archive: &Archive, wanted: &Wanted, name: &str, qu
     }
     say(format!("{name}: pulling {release} {version} of {suite}, {}", size::show(kernel.size())));
     let scratch = store.scratch()?;
+    let directory = packages.unwrap_or(scratch.path());
     let mut sources = Vec::new();
     for package in &kernel.packages {
         let path = archive
-            .download(package, scratch.path(), &progress)
+            .download(package, directory, &progress)
             .with_context(|| format!("cannot pull {wanted}"))?;
         sources.push(Source { origin: Some(origin(archive, package)?), ..Source::from(path) });
     }
