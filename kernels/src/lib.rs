@@ -38,6 +38,7 @@ mod modules;
 mod source;
 mod staging;
 mod store;
+mod sums;
 
 pub use ability::{Abilities, Ability};
 pub use config::ConfigSource;

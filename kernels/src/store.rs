@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::ability::{Abilities, knowledge};
@@ -14,6 +15,7 @@ use crate::kernel::{DESCRIPTION, Description, Kernel, MODULES, MODULES_DISK, VML
 use crate::modules::{self, DiskMaker, ModuleTree, Signatures};
 use crate::source::{self, Collection, Provenance, Source};
 use crate::staging::{self, Staging, StoreLock};
+use crate::sums;
 
 /// Names the default kernel.
 const DEFAULT: &str = ".default";
@@ -291,7 +293,25 @@ impl KernelStore {
             modules::make_disk(&tree, maker, &directory.join(MODULES_DISK)).map_err(failed)?;
             modules::keep_for_boot(&directory.join(MODULES), &tree, &boot_modules(&tree)).map_err(failed)?;
         }
-        prepare_archives(name, directory, description)
+        prepare_archives(name, directory, description)?;
+        sums::write(directory).map_err(|cause| Error::Write { path: directory.to_owned(), cause })
+    }
+
+    /// Reads all of a kernel again: an error if it is not what was stored.
+    pub fn check(&self, kernel: &Kernel) -> Result<(), Error> {
+        match sums::differing(&kernel.directory) {
+            Ok(None) => Ok(()),
+            Ok(Some(file)) => Err(Error::Damaged {
+                name: kernel.name.clone(),
+                why: format!("{file} is not what was stored"),
+            }),
+            Err(cause) => Err(Error::Read { path: kernel.directory.clone(), cause }),
+        }
+    }
+
+    /// What a kernel takes on disk: bytes that the file system has allocated.
+    pub fn allocated(&self, kernel: &Kernel) -> Result<u64, Error> {
+        allocated(&kernel.directory).map_err(|cause| Error::Read { path: kernel.directory.clone(), cause })
     }
 
     fn publish(
@@ -305,8 +325,15 @@ impl KernelStore {
         let directory = self.directory.join(name);
         let failed = |cause| Error::Write { path: directory.clone(), cause };
         let is_new = match self.get(name) {
-            Ok(known) if known.identity == description.identity => false,
-            Ok(_) if !replace => return Err(Error::Exists(name.into())),
+            // One that has no disk was added by an older vmrun.
+            Ok(known)
+                if known.identity == description.identity && has_disk(&known.directory, staging.path()) =>
+            {
+                false
+            }
+            Ok(known) if known.identity != description.identity && !replace => {
+                return Err(Error::Exists(name.into()));
+            }
             Ok(_) => {
                 staging::remove(&self.directory, &directory, &lock).map_err(failed)?;
                 true
@@ -414,6 +441,11 @@ fn configuration(
     Ok((Some(KernelConfig::parse(&String::from_utf8_lossy(&text))), Some(source)))
 }
 
+/// Whether the known kernel has a disk of its modules, if the same one does that is to be added.
+fn has_disk(known: &Path, added: &Path) -> bool {
+    known.join(MODULES_DISK).is_file() || !added.join(MODULES_DISK).is_file()
+}
+
 /// The modules of each feature: what any archive is made of.
 fn boot_modules(tree: &ModuleTree) -> Vec<Vec<&'static str>> {
     let of = |feature: Feature| {
@@ -436,6 +468,20 @@ fn prepare_archives(name: &str, directory: &Path, description: &Description) -> 
         }
     }
     Ok(())
+}
+
+/// Of a directory and all in it.
+fn allocated(directory: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += metadata.blocks() * 512;
+        if metadata.is_dir() {
+            bytes += allocated(&entry.path())?;
+        }
+    }
+    Ok(bytes)
 }
 
 fn check_name(name: &str) -> Result<(), Error> {

@@ -86,3 +86,36 @@ fn a_kernel_without_modules_has_no_disk() {
         None
     );
 }
+
+#[test]
+fn a_kernel_of_an_older_vmrun_gets_its_disk_when_it_is_added_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let package = directory.path().join("kernel.deb");
+    fs::write(&package, deb("data.tar.xz", &tool("xz", &["-1"], &files_tar(&kernel_files())))).unwrap();
+    let add =
+        |store: &KernelStore| store.add(&[package.as_path().into()], &Addition::default(), &|_| ()).unwrap();
+    let store = KernelStore::open(&directory.path().join("kernels")).unwrap();
+    assert_eq!(add(&store).modules_disk(), None);
+    let store = store.with_disks(archive);
+    let disk = add(&store).modules_disk().unwrap();
+    let made = fs::metadata(&disk).unwrap().modified().unwrap();
+    add(&store);
+    assert_eq!(fs::metadata(&disk).unwrap().modified().unwrap(), made, "added a third time, it stays");
+}
+
+#[test]
+fn what_became_of_a_kernels_files_is_noticed() {
+    let (directory, added) = add(&[], archive);
+    let store = KernelStore::open(&directory.path().join("kernels")).unwrap();
+    let kernel = added.unwrap();
+    store.check(&kernel).unwrap();
+    assert!(store.allocated(&kernel).unwrap() >= fs::metadata(&kernel.vmlinux).unwrap().len());
+    for file in [kernel.modules_disk().unwrap(), kernel.vmlinux.clone()] {
+        let mut content = fs::read(&file).unwrap();
+        *content.last_mut().unwrap() ^= 1;
+        fs::write(&file, content).unwrap();
+        let complaint = store.check(&kernel).unwrap_err().to_string();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(complaint.contains(name) && complaint.contains("add it again"), "{complaint}");
+    }
+}

@@ -21,8 +21,9 @@ const KINDS: [(Kind, &str, &str); 4] = [
 
 pub fn df(home: &Home, arguments: &DfArguments) -> Result<u8> {
     let usage = home.images()?.usage()?;
+    let kernels = Kernels::of(home)?;
     if arguments.format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(&as_json(&usage))?);
+        println!("{}", serde_json::to_string_pretty(&as_json(&usage, &kernels))?);
         return Ok(0);
     }
     let rows: Vec<_> = usage.images.iter().map(image).collect();
@@ -41,8 +42,26 @@ pub fn df(home: &Home, arguments: &DfArguments) -> Result<u8> {
         table(["LAYER", "DATA", "ENTRY TABLE", "IMAGES"], &rows)?;
     }
     println!();
-    table(["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"], &totals(&usage))?;
+    table(["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"], &totals(&usage, &kernels))?;
     Ok(0)
+}
+
+/// What all kernels take, with the disks of their modules.
+struct Kernels {
+    count: usize,
+    size: u64,
+}
+
+impl Kernels {
+    fn of(home: &Home) -> Result<Kernels> {
+        let store = home.kernels()?;
+        let list = store.list()?;
+        let mut size = 0;
+        for kernel in &list {
+            size += store.allocated(kernel)?;
+        }
+        Ok(Kernels { count: list.len(), size })
+    }
 }
 
 fn image(image: &ImageUsage) -> [String; 7] {
@@ -66,7 +85,7 @@ fn short(name: &Reference) -> String {
     }
 }
 
-fn totals(usage: &Usage) -> Vec<[String; 5]> {
+fn totals(usage: &Usage, kernels: &Kernels) -> Vec<[String; 5]> {
     let row = |name: &str, total: &KindUsage| {
         let share = (total.reclaimable * 100).checked_div(total.size).unwrap_or(0);
         let reclaimable = format!("{} ({share}%)", size::show(total.reclaimable));
@@ -84,14 +103,17 @@ fn totals(usage: &Usage) -> Vec<[String; 5]> {
         rows.push(row(name, &total));
     }
     rows.push(row("All", &sum));
+    let empty = String::new;
+    if kernels.count > 0 {
+        rows.push(["Kernels".into(), kernels.count.to_string(), empty(), size::show(kernels.size), empty()]);
+    }
     if usage.unfinished > 0 {
-        let empty = String::new;
         rows.push(["Unfinished".into(), empty(), empty(), size::show(usage.unfinished), empty()]);
     }
     rows
 }
 
-fn as_json(usage: &Usage) -> Value {
+fn as_json(usage: &Usage, kernels: &Kernels) -> Value {
     let image = |image: &ImageUsage| {
         json!({
             "id": image.id.to_string(),
@@ -111,7 +133,10 @@ fn as_json(usage: &Usage) -> Value {
             "images": layer.images,
         })
     });
-    let mut totals = json!({ "unfinished": usage.unfinished });
+    let mut totals = json!({
+        "unfinished": usage.unfinished,
+        "kernels": { "count": kernels.count, "size": kernels.size },
+    });
     for (kind, _, key) in KINDS {
         let total = usage.kinds.get(&kind).copied().unwrap_or_default();
         totals[key] = json!({

@@ -1,4 +1,4 @@
-//! `vmrun fsck`: the stored images against their digests.
+//! `vmrun fsck`: the stored images and kernels against their digests.
 
 use anyhow::Result;
 use rootfs_builder::store::{Finding, Remedy};
@@ -15,8 +15,9 @@ const DAMAGED: u8 = 4;
 pub fn fsck(home: &Home, arguments: &FsckArguments) -> Result<u8> {
     let steps = Steps::new();
     let report = home.images()?.fsck(!arguments.dry_run, &|step| steps.show(&format!("checking {step}")));
+    let kernels = damaged_kernels(home, &steps);
     steps.finish();
-    let report = report?;
+    let (report, kernels) = (report?, kernels?);
     for Finding { what, problem, remedy } in &report.findings {
         let remedy = match remedy {
             Remedy::Possible => "can be repaired, without --dry-run".to_owned(),
@@ -25,6 +26,8 @@ pub fn fsck(home: &Home, arguments: &FsckArguments) -> Result<u8> {
         };
         println!("{what}: {problem}: {remedy}");
     }
+    kernels.iter().for_each(|problem| println!("{problem}"));
+    let findings = report.findings.len() + kernels.len();
     if !arguments.quiet {
         println!(
             "{}, {}, {}, {} read: {}",
@@ -32,17 +35,28 @@ pub fn fsck(home: &Home, arguments: &FsckArguments) -> Result<u8> {
             count(report.layers, "layer"),
             count(report.blobs, "blob"),
             size::show(report.bytes),
-            match report.findings.len() {
+            match findings {
                 0 => "all is well".to_owned(),
                 findings => count(findings, "finding"),
             }
         );
     }
-    Ok(match (report.findings.is_empty(), report.is_damaged()) {
+    Ok(match (findings == 0, report.is_damaged() || !kernels.is_empty()) {
         (true, _) => 0,
         (false, false) => REPAIRED,
         (false, true) => DAMAGED,
     })
+}
+
+/// What is wrong with kernels. None can be repaired: the package they came from is not kept.
+fn damaged_kernels(home: &Home, steps: &Steps) -> Result<Vec<String>> {
+    let store = home.kernels()?;
+    let mut problems = Vec::new();
+    for kernel in store.list()? {
+        steps.show(&format!("checking kernel {}", kernel.name));
+        problems.extend(store.check(&kernel).err().map(|error| error.to_string()));
+    }
+    Ok(problems)
 }
 
 fn count(number: usize, word: &str) -> String {

@@ -1,5 +1,7 @@
 //! `vmrun kernel`: the kernels that machines boot.
 
+use std::fs;
+
 use anyhow::Result;
 use kernels::{Addition, Kernel, Source};
 
@@ -86,6 +88,20 @@ fn list(kernels: &[Kernel], default: Option<&str>, quiet: bool, format: Format) 
     Ok(table(["NAME", "VERSION", "MODULES", "SIZE", "SOURCE", "DEFAULT"], &rows)?)
 }
 
+/// How many there are, and what the disk takes that they are on.
+fn modules(kernel: &Kernel) -> Result<String> {
+    Ok(match kernel.modules_disk() {
+        Some(disk) => format!("{}, on a disk of {}", kernel.modules, size::show(fs::metadata(disk)?.len())),
+        None if kernel.modules > 0 => {
+            format!(
+                "{}, and no disk for machines, since an older vmrun added it: add it again",
+                kernel.modules
+            )
+        }
+        None => kernel.modules.to_string(),
+    })
+}
+
 fn inspect(kernel: &Kernel, format: Format) -> Result<()> {
     if format == Format::Json {
         println!("{}", serde_json::to_string_pretty(kernel)?);
@@ -96,7 +112,7 @@ fn inspect(kernel: &Kernel, format: Format) -> Result<()> {
         fact("version", kernel.version.clone()),
         fact("configuration", kernel.config_source.to_string()),
         fact("memory", format!("{} MiB at least", kernel.minimum_memory >> 20)),
-        fact("modules", kernel.modules.to_string()),
+        fact("modules", modules(kernel)?),
         fact("KASLR", kernel.kaslr()),
     ];
     for source in &kernel.sources {
