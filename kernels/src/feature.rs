@@ -95,6 +95,8 @@ impl Feature {
                     &[
                         switch("ZONE_DEVICE"),
                         switch("FS_DAX"),
+                        // Without it the disk never appears, and nothing says why.
+                        switch("ND_CLAIM"),
                         module("LIBNVDIMM", "libnvdimm"),
                         module("BLK_DEV_PMEM", "nd_pmem"),
                         module("VIRTIO_PMEM", "virtio_pmem"),
