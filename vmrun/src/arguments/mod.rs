@@ -228,6 +228,18 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    /// The help of one value spreads all options of its verb over twice the lines.
+    #[test]
+    fn the_help_of_run_has_its_options_beside_one_another() {
+        let command = Arguments::command();
+        for verb in ["run", "create", "matrix"] {
+            for argument in command.find_subcommand(verb).unwrap().get_arguments() {
+                let helped = argument.get_possible_values().iter().any(|value| value.get_help().is_some());
+                assert!(!helped && argument.get_long_help().is_none(), "{verb} {}", argument.get_id());
+            }
+        }
+    }
+
     #[test]
     fn an_image_needs_no_verb() {
         assert_eq!(verb_of(&["vmrun", "centos"]), ["vmrun", "run", "centos"]);

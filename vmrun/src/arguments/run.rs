@@ -130,10 +130,12 @@ pub struct MachineArguments {
     /// File system of the image's disk [default: erofs where the kernel has it, else ext4]
     #[arg(long, value_name = "FORMAT")]
     pub rootfs_format: Option<FormatChoice>,
-    /// How the guest finds its devices [default: the first that the kernel can]
+    /// How the guest finds its devices: virtio-mmio told by ACPI or by the command line, or virtio-pci
+    /// [default: the first that the kernel can]
     #[arg(long, value_name = "TRANSPORT")]
     pub transport: Option<Transport>,
-    /// How the host reaches the guest [default: vsock where the kernel has it, else console]
+    /// How the host reaches the guest: vsock, or ports of a virtio-console [default: vsock where the
+    /// kernel has it, else console]
     #[arg(long, value_name = "CHANNEL")]
     pub channel: Option<ChannelChoice>,
     /// Leave the kernel's modules out of the guest: no /lib/modules, and none is loaded on demand

@@ -19,11 +19,12 @@ use super::config::{MachineConfig, UpperConfig};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transport {
-    /// virtio-mmio, announced by ACPI tables
+    // No help of their own: it would spread the help of all other options over twice the lines.
+    // virtio-mmio, announced by ACPI tables
     Mmio,
-    /// virtio-mmio, announced by the kernel's command line, without ACPI
+    // virtio-mmio, announced by the kernel's command line, without ACPI
     MmioCmdline,
-    /// Modern virtio-pci
+    // Modern virtio-pci
     Pci,
 }
 
@@ -42,7 +43,7 @@ impl Transport {
 #[serde(rename_all = "kebab-case")]
 pub enum ChannelChoice {
     Vsock,
-    /// Ports of a virtio-console
+    // Ports of a virtio-console
     Console,
 }
 
