@@ -290,7 +290,8 @@ impl KernelStore {
         let tree = ModuleTree::open(&directory.join(MODULES)).map_err(failed)?;
         if let Some(maker) = self.disk_maker.filter(|_| !tree.is_without_files()) {
             progress(Step::Modules(tree.len()));
-            modules::make_disk(&tree, maker, &directory.join(MODULES_DISK)).map_err(failed)?;
+            let disk = directory.join(MODULES_DISK);
+            modules::make_disk(&tree, maker, &disk, &description.abilities).map_err(failed)?;
             modules::keep_for_boot(&directory.join(MODULES), &tree, &boot_modules(&tree)).map_err(failed)?;
         }
         prepare_archives(name, directory, description)?;

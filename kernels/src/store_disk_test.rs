@@ -7,7 +7,7 @@ use std::path::Path;
 use super::*;
 use crate::fixtures::{VERSION, deb, files_tar, kernel_files, module, tool};
 
-fn archive(tree: &mut dyn Read, disk: &Path) -> io::Result<()> {
+fn archive(tree: &mut dyn Read, disk: &Path, _: &Abilities) -> io::Result<()> {
     io::copy(tree, &mut File::create_new(disk)?).map(drop)
 }
 
@@ -65,7 +65,7 @@ fn a_tree_that_cannot_be_indexed_leaves_nothing() {
 
 #[test]
 fn a_disk_that_cannot_be_written_leaves_nothing() {
-    fn full(tree: &mut dyn Read, _: &Path) -> io::Result<()> {
+    fn full(tree: &mut dyn Read, _: &Path, _: &Abilities) -> io::Result<()> {
         tree.read_exact(&mut [0; 512])?;
         Err(io::ErrorKind::StorageFull.into())
     }

@@ -68,14 +68,18 @@ fn version() -> String {
 fn mount(path: &str) -> Result<OwnedFd, Fault> {
     device::wait_for(path, || open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok())?;
     let mounted = || {
-        let erofs = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        fsconfig_set_string(&erofs, "source", path)?;
-        fsconfig_set_flag(&erofs, "ro")?;
-        fsconfig_create(&erofs)?;
+        // It is ext4 where, and only where, the kernel has no EROFS.
+        let disk = match fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC) {
+            Err(Errno::NODEV) => fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC)?,
+            disk => disk?,
+        };
+        fsconfig_set_string(&disk, "source", path)?;
+        fsconfig_set_flag(&disk, "ro")?;
+        fsconfig_create(&disk)?;
         let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
             | MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV;
-        fsmount(&erofs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        fsmount(&disk, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     };
     mounted().or_fault("cannot mount the kernel's modules", path)
 }

@@ -10,10 +10,11 @@ use super::index::{Contents, Module};
 use super::modinfo::{ModuleInfo, exported_symbols};
 use super::tree::{BUILT_IN, BUILT_IN_INFO, ORDER};
 use super::{Error, ModuleTree};
+use crate::ability::Abilities;
 
-/// Writes the tree of a tar stream to a new file, as a file system that kernels mount read-only. Other files may be
-/// made beside it meanwhile.
-pub type DiskMaker = fn(tree: &mut dyn Read, disk: &Path) -> io::Result<()>;
+/// Writes the tree of a tar stream to a new file, as a file system that a kernel with these abilities mounts
+/// read-only. Other files may be made beside it meanwhile.
+pub type DiskMaker = fn(tree: &mut dyn Read, disk: &Path, abilities: &Abilities) -> io::Result<()>;
 
 /// What is taken over as it is.
 const LISTS: [&str; 3] = [ORDER, BUILT_IN, BUILT_IN_INFO];
@@ -23,9 +24,14 @@ const MODPROBE: &str = "modprobe";
 
 /// Writes the disk: the modules, unpacked, so that every loader can read them, with their signatures; the kernel's own
 /// lists; and the index.
-pub fn make_disk(tree: &ModuleTree, make: DiskMaker, disk: &Path) -> Result<(), Error> {
+pub fn make_disk(
+    tree: &ModuleTree,
+    make: DiskMaker,
+    disk: &Path,
+    abilities: &Abilities,
+) -> Result<(), Error> {
     let mut stream = TreeStream::new(tree);
-    let made = make(&mut stream, disk);
+    let made = make(&mut stream, disk, abilities);
     // Whatever the writer made of that.
     match stream.failed {
         Some(failed) => Err(failed),

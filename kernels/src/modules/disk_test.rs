@@ -5,7 +5,7 @@ use super::*;
 use crate::fixtures::{lay_out, module, tool};
 
 /// A disk that is the archive itself.
-fn archive(tree: &mut dyn Read, disk: &Path) -> io::Result<()> {
+fn archive(tree: &mut dyn Read, disk: &Path, _: &Abilities) -> io::Result<()> {
     io::copy(tree, &mut File::create_new(disk)?).map(drop)
 }
 
@@ -16,7 +16,7 @@ fn disk_of(files: &[(&str, Vec<u8>)]) -> Result<Vec<(String, Vec<u8>)>, Error> {
     lay_out(&directory.path().join("modules"), &files);
     let tree = ModuleTree::open(&directory.path().join("modules"))?;
     let disk = directory.path().join("disk");
-    make_disk(&tree, archive, &disk)?;
+    make_disk(&tree, archive, &disk, &Abilities::default())?;
     let mut tar = tar::Archive::new(File::open(disk).unwrap());
     let entries = tar.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();

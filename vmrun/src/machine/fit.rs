@@ -122,14 +122,11 @@ pub fn fit(
     }
     let modules = can.modules(config.no_modules);
     if modules.is_some() {
-        needs.extend(MODULES.into_iter().filter(|need| !needs.contains(need)).collect::<Vec<_>>());
+        needs.extend(can.modules_disk().into_iter().filter(|need| !needs.contains(need)).collect::<Vec<_>>());
     }
     kernel.require(&needs)?;
     Ok(Fit { transport, format, disk, rootfs, upper, root, channel, modules, needs, remarks })
 }
-
-/// What the modules disk rests on.
-const MODULES: [Feature; 2] = [Feature::VirtioBlk, Feature::Erofs];
 
 fn format_feature(format: RootfsFormat) -> Feature {
     match format {
@@ -230,8 +227,16 @@ impl Kernels<'_> {
 
     /// The modules disk, where there is one, somebody who can have use for it, and the kernel can mount it.
     fn modules(&self, left_out: bool) -> Option<PathBuf> {
-        let wanted = !left_out && MODULES.into_iter().all(|feature| self.has(feature));
+        let wanted = !left_out && self.modules_disk().into_iter().all(|feature| self.has(feature));
         self.kernel.modules_disk().filter(|_| wanted)
+    }
+
+    /// What the modules disk rests on. It was made for this kernel.
+    fn modules_disk(&self) -> [Feature; 2] {
+        match self.kernel.abilities.of(Feature::Erofs) {
+            Ability::Absent { .. } => [Feature::VirtioBlk, Feature::Ext4],
+            _ => [Feature::VirtioBlk, Feature::Erofs],
+        }
     }
 
     fn root(&self, read_only: bool, remarks: &mut Vec<String>) -> Root {
