@@ -4,12 +4,15 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use registry::Validators;
 use serde::{Deserialize, Serialize};
 
 const RELEASE: &str = "InRelease";
 const VALIDATORS: &str = "InRelease.json";
+const TEMPORARY: &str = ".fetching-";
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 pub struct ReleaseCache {
     directory: PathBuf,
@@ -56,7 +59,8 @@ impl ReleaseCache {
         let name = name_of(sha256);
         for entry in fs::read_dir(&self.directory)?.flatten() {
             let old = entry.file_name();
-            if old.to_string_lossy().starts_with("Packages-") && old != name.as_str() {
+            let is_other_list = old.to_string_lossy().starts_with("Packages-") && old != name.as_str();
+            if is_other_list || is_abandoned(&entry) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -65,7 +69,7 @@ impl ReleaseCache {
 
     /// A file to fetch something into, on the same file system.
     pub fn temporary(&self) -> io::Result<tempfile::NamedTempFile> {
-        tempfile::NamedTempFile::new_in(&self.directory)
+        tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&self.directory)
     }
 
     pub fn path(&self) -> &Path {
@@ -78,6 +82,13 @@ impl ReleaseCache {
         file.persist(self.directory.join(name)).map_err(|error| error.error)?;
         Ok(())
     }
+}
+
+/// Whether this was being fetched by a process that was killed long ago.
+fn is_abandoned(entry: &fs::DirEntry) -> bool {
+    let age =
+        entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+    entry.file_name().to_string_lossy().starts_with(TEMPORARY) && age.is_some_and(|age| age > ABANDONED)
 }
 
 fn name_of(sha256: &str) -> String {

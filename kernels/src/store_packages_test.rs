@@ -180,7 +180,13 @@ fn contents_that_do_not_have_their_digests_are_refused() {
 #[test]
 fn hostile_names_and_links_are_refused_in_every_format() {
     let module = module(&["depends="]);
-    for name in ["../x", "/boot/vmlinuz-1", "lib/modules/../../x", "./boot/../../vmlinuz-1"] {
+    for name in [
+        "../x",
+        "/boot/vmlinuz-1",
+        "lib/modules/../../x",
+        "./boot/../../vmlinuz-1",
+        "lib/modules/6/\u{1b}[2J\n.ko",
+    ] {
         let files = [(name.to_owned(), module.clone())];
         refused("x.rpm", &rpm("kernel", "x86_64", &tool("gzip", &[], &cpio(&files))), "it names ");
         refused("x.pkg.tar.zst", &tool("zstd", &[], &arch("x86_64", &files)), "it names ");
@@ -288,4 +294,53 @@ fn a_newer_kernel_takes_the_name_when_it_may() {
     add(&vmlinux("6.1.22", None), true).unwrap();
     assert_eq!(fixture.store.get("debian:6.1").unwrap().version, "6.1.22");
     assert_eq!(fixture.store.default_name().unwrap().as_deref(), Some("debian:6.1"));
+}
+
+/// Whatever is wrong with a package, it is told in one line, and quickly.
+#[test]
+fn packages_with_changed_bytes_harm_nobody() {
+    let small = [
+        (place("a.ko"), module(&["depends="])),
+        (format!("./boot/config-{VERSION}"), crate::fixtures::CONFIG.as_bytes().to_vec()),
+    ];
+    let small = &small[..];
+    let payload = tool("gzip", &["-1"], &cpio(small));
+    let packages = [
+        rpm("kernel-core", "x86_64", &payload),
+        // Without digests, so that what is changed in the payload gets to its reader.
+        rpm_of(
+            &header(&[]),
+            &header(&[(1000, 6, b"a\0"), (1001, 6, b"1\0"), (1002, 6, b"1\0"), (1022, 6, b"noarch\0")]),
+            &cpio(small),
+        ),
+        apk("x86_64", &files_tar(small), |_| ()),
+        arch("x86_64", small),
+        deb_for("amd64", "data.tar", &files_tar(small)),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for (number, package) in packages.iter().enumerate() {
+        for round in 0..400 {
+            let mut changed = package.clone();
+            for _ in 0..=random(3) {
+                let at = random(changed.len());
+                changed[at] = [0, 0xff, 0x7f, b'9', random(256) as u8][random(5)];
+            }
+            if random(4) == 0 {
+                changed.truncate(random(changed.len()));
+            }
+            let path = directory.path().join("package");
+            fs::write(&path, &changed).unwrap();
+            let to = directory.path().join(format!("{number}-{round}"));
+            fs::create_dir(&to).unwrap();
+            if let Err(error) = source::collect(&path.clone().into(), &mut Collection::new(&to)) {
+                let shown = error.to_string();
+                assert!(!shown.contains('\n') && shown.len() < 1000, "{shown:?}");
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 use super::collection::Collection;
-use super::package_files::{UNPACKED_LIMIT, check_architecture, damaged};
+use super::package_files::{UNPACKED_LIMIT, check_architecture, damaged, shown};
 use super::{Error, Facts, tar_files};
 use crate::bounded::Bounded;
 use crate::compression;
@@ -69,7 +69,7 @@ fn control(content: &mut impl Read) -> Result<String, Error> {
     };
     let package = format!("{} {}", field("Package")?, field("Version")?);
     check_architecture(&package, field("Architecture")?, &["amd64", "all"])?;
-    Ok(package)
+    Ok(shown(package.as_bytes()))
 }
 
 /// Unpacks a member to its very end: the last checksum is there, and a cut would be.

@@ -62,16 +62,20 @@ pub fn relative(name: &[u8]) -> Result<PathBuf, Error> {
             Component::RootDir | Component::ParentDir | Component::Prefix(_) => return Err(hostile()),
         }
     }
-    if name.contains(&0) { Err(hostile()) } else { Ok(path) }
+    // Names come to messages and listings.
+    if name.iter().any(u8::is_ascii_control) { Err(hostile()) } else { Ok(path) }
 }
 
 /// What a stranger wrote, fit for one line of a message.
 pub fn shown(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().take(200).flat_map(char::escape_debug).collect()
+    let escaped: String =
+        String::from_utf8_lossy(text).chars().take(200).flat_map(char::escape_debug).collect();
+    escaped.replace("\\'", "'").replace("\\\"", "\"")
 }
 
 pub fn damaged(cause: io::Error) -> Error {
-    Error::Package(cause.to_string())
+    // The reader of tar archives quotes what it cannot understand.
+    Error::Package(shown(cause.to_string().as_bytes()))
 }
 
 /// Sees that a package is for this architecture; `others` are its distribution's names for it and for any.

@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 
 use anyhow::Result;
 use kernels::build::{BuildStep, Builder, Error, Order, Source, Watcher};
-use kernels::{Addition, KernelStore};
+use kernels::{Addition, KernelStore, Origin, Source as KernelSource};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::home::cache_directory;
@@ -31,6 +31,7 @@ pub fn build(
     if let Some(name) = name {
         KernelStore::check_name(name)?;
     }
+    let given = source;
     let source = Source::parse(source)?;
     let jobs = jobs.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
     let builder = Builder::open(&cache_directory()?.join(CACHE))?;
@@ -48,9 +49,13 @@ pub fn build(
     if built.known {
         warn("vmrun: this source has been built with this configuration before");
     }
-    let kernel = store.add(&[built.image.into()], &Addition { name, replace: false }, &|step| {
-        watcher.steps.show(&step.to_string())
-    })?;
+    let origin = Origin {
+        address: format!("vmrun kernel build --source {given}"),
+        signature: "none: it was built on this host".into(),
+    };
+    let image = KernelSource { origin: Some(origin), ..KernelSource::from(built.image) };
+    let kernel = store
+        .add(&[image], &Addition { name, replace: false }, &|step| watcher.steps.show(&step.to_string()))?;
     watcher.steps.finish();
     println!("{}", kernel.name);
     Ok(0)
