@@ -1,11 +1,12 @@
 //! /etc/hosts, /etc/hostname and /etc/resolv.conf: this machine's own, over whatever the image has,
 //! and in no layer.
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, open, statat};
 use rustix::io::{Errno, write};
 use rustix::mount::{
-    MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_remount, move_mount, open_tree, unmount,
+    MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind, mount_remount, move_mount,
+    open_tree, unmount,
 };
 
 use crate::errno;
@@ -19,8 +20,16 @@ const FILES: &str = "/files";
 
 const FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// The files, each a mount that is not attached yet.
-pub struct HostFiles(Vec<(&'static str, OwnedFd)>);
+/// The files, by where they are to be.
+pub struct HostFiles(Vec<(&'static str, Source)>);
+
+/// A file that is to be mounted.
+enum Source {
+    /// A mount that is not attached yet.
+    Mount(OwnedFd),
+    /// A file below [`FILES`], on a kernel that has no such mounts (before 5.2).
+    File(OwnedFd),
+}
 
 /// Writes the files while the bootfs is still the root.
 pub fn write_files(hostname: &str) -> Result<HostFiles, Fault> {
@@ -35,16 +44,22 @@ pub fn write_files(hostname: &str) -> Result<HostFiles, Fault> {
     for (target, path, content) in files {
         mounts.push((target, make_file(path, &content).or_fault("cannot write", path)?));
     }
-    unmount(FILES, UnmountFlags::DETACH).or_fault("cannot unmount", FILES)?;
+    // A file can only be mounted once more as long as the file system it is on is mounted, out of sight.
+    if !mounts.iter().any(|(_, source)| matches!(source, Source::File(_))) {
+        unmount(FILES, UnmountFlags::DETACH).or_fault("cannot unmount", FILES)?;
+    }
     Ok(HostFiles(mounts))
 }
 
-fn make_file(path: &str, content: &str) -> Result<OwnedFd, Errno> {
+fn make_file(path: &str, content: &str) -> Result<Source, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::from_raw_mode(0o644))?;
     // A tmpfs takes these few bytes whole.
     write(file, content.as_bytes())?;
-    open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    match open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC) {
+        Err(Errno::NOSYS) => open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map(Source::File),
+        mount => mount.map(Source::Mount),
+    }
 }
 
 fn hosts(hostname: &str) -> String {
@@ -84,7 +99,7 @@ impl HostFiles {
 
 /// Mounts `file` on `target` itself: where that is a symbolic link, on the link, so that what it
 /// points to is neither followed nor made.
-fn attach_one(target: &str, file: &OwnedFd) -> Result<(), Errno> {
+fn attach_one(target: &str, source: &Source) -> Result<(), Errno> {
     let place = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let place = match open(target, place, Mode::empty()) {
         Err(Errno::NOENT) => make_place(target)?,
@@ -93,8 +108,18 @@ fn attach_one(target: &str, file: &OwnedFd) -> Result<(), Errno> {
     if FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode) == FileType::Directory {
         return Err(Errno::ISDIR);
     }
-    let both_open = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(file, "", &place, "", both_open)
+    match source {
+        Source::Mount(mount) => {
+            let both_open = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+            move_mount(mount, "", &place, "", both_open)
+        }
+        Source::File(file) => mount_bind(name_of(file), name_of(&place)),
+    }
+}
+
+/// A path that leads to what is open, and is no link in the image.
+fn name_of(open: &OwnedFd) -> String {
+    ["/proc/self/fd/", &open.as_raw_fd().to_string()].concat()
 }
 
 fn make_place(target: &str) -> Result<OwnedFd, Errno> {
