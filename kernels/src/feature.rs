@@ -29,13 +29,27 @@ pub enum Feature {
     Loop,
 }
 
-/// What a machine needs whose rootfs is mapped (virtio-pmem, DAX).
-pub const MACHINE_WITH_PMEM: &[Feature] =
-    &[Feature::VirtioMmioAcpi, Feature::VirtioPmemDax, Feature::Erofs, Feature::Overlayfs, Feature::Vsock];
+/// What the usual machine rests on, its rootfs mapped (virtio-pmem, DAX). There are others; this one's modules are
+/// prepared when a kernel is added.
+pub const MACHINE_WITH_PMEM: &[Feature] = &[
+    Feature::VirtioMmioAcpi,
+    Feature::VirtioPmemDax,
+    Feature::Erofs,
+    Feature::Overlayfs,
+    Feature::Vsock,
+    Feature::VirtioBlk,
+    Feature::Ext4,
+];
 
-/// What a machine needs whose rootfs is a disk (virtio-blk).
-pub const MACHINE_WITH_BLOCK: &[Feature] =
-    &[Feature::VirtioMmioAcpi, Feature::VirtioBlk, Feature::Erofs, Feature::Overlayfs, Feature::Vsock];
+/// The same, its rootfs on a disk (virtio-blk).
+pub const MACHINE_WITH_BLOCK: &[Feature] = &[
+    Feature::VirtioMmioAcpi,
+    Feature::VirtioBlk,
+    Feature::Erofs,
+    Feature::Overlayfs,
+    Feature::Vsock,
+    Feature::Ext4,
+];
 
 /// What a machine has use for once its process runs, where its kernel has it.
 pub const LATER: &[Feature] = &[Feature::VirtioBalloon];

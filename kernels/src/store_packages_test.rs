@@ -27,7 +27,7 @@ fn in_modules(prefix: &str) -> Vec<(String, Vec<u8>)> {
 fn is_whole(kernel: &Kernel) {
     assert_eq!((kernel.version.as_str(), kernel.modules), (VERSION, 10));
     assert_eq!(kernel.config_source, ConfigSource::File);
-    assert!(kernel.abilities.usable(MACHINE_WITH_BLOCK));
+    assert!(kernel.abilities.usable(crate::fixtures::MACHINE));
     assert!(!kernel.modules_directory().join("System.map").exists());
     assert!(!kernel.modules_directory().join("symvers.xz").exists());
 }

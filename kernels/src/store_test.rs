@@ -68,7 +68,7 @@ fn a_package_becomes_a_kernel_with_the_archive_a_machine_needs() {
     assert!(fs::read(&kernel.vmlinux).unwrap() == vmlinux(VERSION, None));
     assert!(kernel.modules_directory().join("kernel/fs/erofs/erofs.ko.gz").is_file());
 
-    let prepared = kernel.modules_archive(MACHINE_WITH_BLOCK, LATER, Signatures::Dropped).unwrap();
+    let prepared = kernel.modules_archive(fixtures::MACHINE, LATER, Signatures::Dropped).unwrap();
     assert_eq!(
         archive_names(&prepared),
         [
@@ -90,7 +90,7 @@ fn a_package_becomes_a_kernel_with_the_archive_a_machine_needs() {
         .store
         .default_kernel()
         .unwrap()
-        .modules_archive(MACHINE_WITH_BLOCK, LATER, Signatures::Dropped)
+        .modules_archive(fixtures::MACHINE, LATER, Signatures::Dropped)
         .unwrap();
     assert_eq!((&again, fs::metadata(&again).unwrap().modified().unwrap()), (&prepared, before));
 
@@ -129,7 +129,7 @@ fn a_kernel_split_over_two_packages_needs_both() {
     );
     assert_eq!(fixture.content(), [""; 0]);
     let kernel = fixture.add(&[&image, &modules]).unwrap();
-    assert!(kernel.abilities.usable(MACHINE_WITH_BLOCK));
+    assert!(kernel.abilities.usable(fixtures::MACHINE));
 }
 
 #[test]
@@ -177,9 +177,9 @@ fn a_lone_kernel_is_known_by_what_it_carries() {
     let config = fixtures::CONFIG.replace("=m", "=y");
     let embedded = fixture.add(&[&fixture.source("a", &vmlinux("5.1", Some(&config)))]).unwrap();
     assert_eq!(embedded.config_source, ConfigSource::Embedded);
-    assert!(embedded.abilities.usable(MACHINE_WITH_BLOCK));
+    assert!(embedded.abilities.usable(fixtures::MACHINE));
     assert_eq!(
-        archive_names(&embedded.modules_archive(MACHINE_WITH_BLOCK, LATER, Signatures::Dropped).unwrap()),
+        archive_names(&embedded.modules_archive(fixtures::MACHINE, LATER, Signatures::Dropped).unwrap()),
         ["modules"]
     );
 

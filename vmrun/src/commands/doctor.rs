@@ -5,12 +5,13 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Result;
-use kernels::{EMULATED_HOST, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
+use kernels::EMULATED_HOST;
 
 use crate::emulate::host::EmulatedHost;
 use crate::emulate::qemu;
 use crate::hardware::{self, Virtualization};
 use crate::home::{self, Home};
+use crate::machine::usual;
 
 /// How a check came out.
 enum Finding {
@@ -131,12 +132,9 @@ fn machine_kernels(home: &Home) -> Finding {
     let Some(kernel) = list.iter().find(|kernel| Some(&kernel.name) == default.as_ref()) else {
         return Warn("no default: choose one with `vmrun kernel default NAME`".into());
     };
-    match (kernel.require(MACHINE_WITH_PMEM), kernel.require(MACHINE_WITH_BLOCK)) {
-        (Ok(()), _) => Good(format!("{} by default, of {}; rootfs by pmem and DAX", kernel.name, list.len())),
-        (Err(_), Ok(())) => {
-            Good(format!("{} by default, of {}; rootfs by virtio-blk", kernel.name, list.len()))
-        }
-        (_, Err(error)) => Fail(error.to_string()),
+    match usual(kernel) {
+        Ok(parts) => Good(format!("{} by default, of {}: {parts}", kernel.name, list.len())),
+        Err(error) => Fail(error.to_string()),
     }
 }
 

@@ -128,6 +128,18 @@ pub fn fit(
     Ok(Fit { transport, format, disk, rootfs, upper, root, channel, modules, needs, remarks })
 }
 
+/// What a machine of nobody's special wishes is made of on this kernel, in words.
+pub fn usual(kernel: &Kernel) -> Result<String> {
+    let can = Kernels { kernel };
+    let transport =
+        can.first(&[Transport::Mmio, Transport::MmioCmdline, Transport::Pci], Transport::feature)?;
+    let (format, _) = can.format(None)?;
+    let disk = can.first(&[Feature::VirtioPmemDax, Feature::VirtioBlk], |feature| feature)?;
+    let channel = can.first(&[Channel::Vsock, Channel::Console], channel_feature)?;
+    let parts = [transport.feature(), format_feature(format), disk, channel_feature(channel)];
+    Ok(parts.map(Feature::name).join(", "))
+}
+
 fn format_feature(format: RootfsFormat) -> Feature {
     match format {
         RootfsFormat::Erofs => Feature::Erofs,
