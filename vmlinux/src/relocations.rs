@@ -13,8 +13,11 @@ use std::os::unix::fs::FileExt;
 /// More than any kernel has, in bytes.
 const MOST: u64 = 64 << 20;
 const WORD: usize = 4;
+/// Words that are looked at together.
+const STRETCH: usize = 1024;
 
-/// The places, each by its address as the kernel was linked; none of them checked.
+/// The places, each by the lower half of its address as the kernel was linked; the upper is all ones. None of them is
+/// checked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Relocations {
     table: Vec<u8>,
@@ -34,12 +37,17 @@ impl Relocations {
         let mut table = vec![0; size as usize];
         file.read_exact_at(&mut table, place.start)?;
         let mut begins = Vec::new();
-        for (index, word) in table.as_chunks::<WORD>().0.iter().enumerate() {
-            match i32::from_le_bytes(*word) {
-                0 => begins.push(index * WORD),
-                // The addresses of kernels are in the upper half of all addresses.
-                positive if positive > 0 => return Ok(None),
-                _ => {}
+        for (index, stretch) in table.as_chunks::<WORD>().0.chunks(STRETCH).enumerate() {
+            // The addresses of kernels are in the upper half of all addresses. Nearly always, that is all there is.
+            if stretch.iter().fold(-1, |all, word| all & i32::from_le_bytes(*word)) < 0 {
+                continue;
+            }
+            for (place, word) in (index * STRETCH..).zip(stretch) {
+                match i32::from_le_bytes(*word) {
+                    0 => begins.push(place * WORD),
+                    positive if positive > 0 => return Ok(None),
+                    _ => {}
+                }
             }
         }
         let end = table.len();
@@ -58,22 +66,22 @@ impl Relocations {
     }
 
     /// Places of 64 bits, to which the distance is to be added.
-    pub fn wide(&self) -> impl Iterator<Item = u64> {
+    pub fn wide(&self) -> impl Iterator<Item = u32> {
         self.addresses(&self.wide)
     }
 
     /// Places of 32 bits, from which the distance is to be taken away.
-    pub fn inverse(&self) -> impl Iterator<Item = u64> {
+    pub fn inverse(&self) -> impl Iterator<Item = u32> {
         self.addresses(&self.inverse)
     }
 
     /// Places of 32 bits, to which the distance is to be added.
-    pub fn narrow(&self) -> impl Iterator<Item = u64> {
+    pub fn narrow(&self) -> impl Iterator<Item = u32> {
         self.addresses(&self.narrow)
     }
 
-    fn addresses(&self, list: &Range<usize>) -> impl Iterator<Item = u64> {
+    fn addresses(&self, list: &Range<usize>) -> impl Iterator<Item = u32> {
         let words = self.table.get(list.clone()).unwrap_or_default().as_chunks::<WORD>().0;
-        words.iter().map(|word| i64::from(i32::from_le_bytes(*word)) as u64)
+        words.iter().map(|word| u32::from_le_bytes(*word))
     }
 }

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use vm_memory::{GuestAddress, GuestMemoryBackend, VolatileMemory, VolatileSlice};
+use vm_memory::{GuestAddress, GuestMemoryBackend};
 use vmlinux::{Relocations, START_KERNEL_MAP};
 
 use crate::layout::IDENTITY_MAPPED;
@@ -54,44 +54,45 @@ impl Displacement {
         memory: &GuestRam,
     ) -> Result<(), Error> {
         let (start, end) = (linked.start + self.physical, linked.end + self.physical);
-        let image = memory
+        let slice = memory
             .get_slice(GuestAddress(start), (end - start) as usize)
             .map_err(|source| Error::Memory { start, end, source })?;
-        let image = Image { bytes: image, linked: START_KERNEL_MAP + linked.start };
+        let guard = slice.ptr_guard_mut();
+        // SAFETY: the guard's pointer is valid for the slice's length as long as the guard lives, which is longer than
+        // `image`. No processor of the machine runs yet and no device is there: this thread alone has its memory.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(guard.as_ptr(), slice.len()) };
+        let mut image = Image { bytes, linked: (START_KERNEL_MAP + linked.start) as u32 };
         let by = self.virt;
-        relocations.wide().try_for_each(|address| image.change64(address, |value| value.wrapping_add(by)))?;
+        image.change(relocations.wide(), |place| u64::from_le_bytes(place).wrapping_add(by).to_le_bytes())?;
         let by = by as u32;
-        relocations
-            .inverse()
-            .try_for_each(|address| image.change32(address, |value| value.wrapping_sub(by)))?;
-        relocations.narrow().try_for_each(|address| image.change32(address, |value| value.wrapping_add(by)))
+        image.change(relocations.inverse(), |place| {
+            u32::from_le_bytes(place).wrapping_sub(by).to_le_bytes()
+        })?;
+        image.change(relocations.narrow(), |place| u32::from_le_bytes(place).wrapping_add(by).to_le_bytes())
     }
 }
 
-/// The kernel in guest memory, and the first address in it as it was linked.
+/// The kernel in guest memory, and the lower half of the first address in it as it was linked.
 struct Image<'a> {
-    bytes: VolatileSlice<'a>,
-    linked: u64,
+    bytes: &'a mut [u8],
+    linked: u32,
 }
 
 impl Image<'_> {
-    /// The offset of a place; its size is checked where it is used.
-    fn offset(&self, address: u64) -> Result<usize, Error> {
-        let offset = address.checked_sub(self.linked).ok_or(Error::Outside { address })?;
-        Ok(usize::try_from(offset).unwrap_or(usize::MAX))
-    }
-
-    fn change64(&self, address: u64, change: impl FnOnce(u64) -> u64) -> Result<(), Error> {
-        let place =
-            self.bytes.get_ref::<u64>(self.offset(address)?).map_err(|_| Error::Outside { address })?;
-        place.store(change(place.load()));
-        Ok(())
-    }
-
-    fn change32(&self, address: u64, change: impl FnOnce(u32) -> u32) -> Result<(), Error> {
-        let place =
-            self.bytes.get_ref::<u32>(self.offset(address)?).map_err(|_| Error::Outside { address })?;
-        place.store(change(place.load()));
+    /// Changes the places of `N` bytes.
+    fn change<const N: usize>(
+        &mut self,
+        places: impl Iterator<Item = u32>,
+        change: impl Fn([u8; N]) -> [u8; N],
+    ) -> Result<(), Error> {
+        for address in places {
+            // What lies before the kernel is far behind it then.
+            let offset = address.wrapping_sub(self.linked) as usize;
+            let Some(place) = self.bytes.get_mut(offset..).and_then(<[u8]>::first_chunk_mut) else {
+                return Err(Error::Outside { address: START_KERNEL_MAP | u64::from(address) });
+            };
+            *place = change(*place);
+        }
         Ok(())
     }
 }
