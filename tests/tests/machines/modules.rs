@@ -137,6 +137,45 @@ fn programs_of_an_image_find_what_they_need() {
     .succeeds();
 }
 
+/// Whatever the machine's disks are and however it finds them, that of the modules is the last.
+#[test]
+fn modules_are_there_beside_any_other_disk() {
+    let kinds: [&[&str]; 3] = [
+        &["--rootfs-device", "blk"],
+        &["--rootfs-device", "blk", "--tmpfs-root"],
+        &["--transport", "pci", "--rootfs-device", "blk"],
+    ];
+    for words in kinds {
+        let seen = machine("busybox")
+            .with(words)
+            .shell("ip link add wg0 type wireguard && ls /lib/modules/$(uname -r) && grep '^/dev/vd. /lib/mod' /proc/mounts")
+            .run()
+            .succeeds();
+        assert!(seen.text().contains("modules.dep.bin"), "{words:?}: {}", seen.text());
+    }
+}
+
+/// An image's own init hands nothing of this on.
+#[test]
+fn modules_load_where_the_image_has_its_own_init() {
+    let machine = Detached::run(&["--init", "image"], "busybox", &["sh", "-c", "exec /bin/init"]);
+    machine.exec("until test \"$(cat /proc/1/comm)\" = init; do sleep 0.1; done").succeeds();
+    machine.exec("ip link add wg0 type wireguard && grep -q ^wireguard /proc/modules").succeeds();
+}
+
+/// Who may not load modules has those that the kernel asks for by itself.
+#[test]
+fn without_the_capability_only_the_kernel_loads_modules() {
+    machine("busybox")
+        .with(["--cap-drop", "SYS_MODULE"])
+        .shell(
+            "insmod /lib/modules/$(uname -r)/kernel/drivers/net/dummy.ko 2>/dev/null && exit 1; \
+             /lib/modules/$(uname -r)/modprobe dummy && exit 2; ip link add wg0 type wireguard",
+        )
+        .run()
+        .succeeds();
+}
+
 /// The kernel insists on signatures: those that the distribution made are there.
 #[test]
 fn signed_modules_load_where_signatures_are_enforced() {
