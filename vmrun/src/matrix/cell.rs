@@ -223,6 +223,7 @@ impl Trial {
     /// As a table says it: the verdict, and the time where a machine ran.
     pub fn summary(&self) -> String {
         match self.end {
+            Some(End::Interrupted) => format!("interrupted {}", seconds(self.duration)),
             Some(_) => format!("{} {}", self.verdict, seconds(self.duration)),
             None => self.verdict.to_string(),
         }

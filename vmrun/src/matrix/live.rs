@@ -133,6 +133,7 @@ pub fn told(plan: &Plan, cell: usize, trial: &Trial) -> String {
             format!("passed, and was expected to fail{time}: {reason}")
         }
         Verdict::Skipped => format!("skipped: {}", expectation.skip.as_deref().unwrap_or_default()),
+        Verdict::NotRun if trial.end.is_some() => format!("interrupted{time}"),
         Verdict::NotRun => "not run".into(),
     }
 }
@@ -178,5 +179,7 @@ mod tests {
         assert_eq!(expected, "failed as expected: the kernel panicked (1.5s): bug 7");
         assert_eq!(said(&Trial::without_machine(Verdict::Skipped)), "skipped: too old");
         assert_eq!(said(&ran(Verdict::Passed)), "passed (1.5s)");
+        assert_eq!(said(&ran(Verdict::NotRun)), "interrupted (1.5s)");
+        assert_eq!(said(&Trial::without_machine(Verdict::NotRun)), "not run");
     }
 }

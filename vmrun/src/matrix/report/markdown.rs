@@ -1,7 +1,7 @@
 //! A matrix as a Markdown table, for issues and pull requests.
 
 use super::Report;
-use crate::matrix::cell::{Trial, seconds};
+use crate::matrix::cell::{End, Trial, seconds};
 use crate::matrix::live::told;
 use crate::matrix::table;
 
@@ -42,6 +42,7 @@ fn shown(trial: &Trial) -> String {
     let verdict = trial.verdict.to_string();
     let verdict = if trial.verdict.is_failure() { format!("**{verdict}**") } else { verdict };
     match trial.end {
+        Some(End::Interrupted) => trial.summary(),
         Some(_) => format!("{verdict} {}", seconds(trial.duration)),
         None => verdict,
     }
