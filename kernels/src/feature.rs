@@ -23,6 +23,8 @@ pub enum Feature {
     VirtioNet,
     /// A balloon with free page reporting.
     VirtioBalloon,
+    /// The serial port, where a kernel says how it starts and why it dies.
+    SerialConsole,
     /// 9p over virtio.
     NineP,
     KvmAmd,
@@ -75,7 +77,7 @@ const fn module(name: &'static str, module: &'static str) -> KernelOption {
 }
 
 impl Feature {
-    pub const ALL: [Feature; 16] = [
+    pub const ALL: [Feature; 17] = [
         Feature::VirtioMmioAcpi,
         Feature::VirtioMmioCommandLine,
         Feature::VirtioPci,
@@ -89,6 +91,7 @@ impl Feature {
         Feature::VirtioConsole,
         Feature::VirtioNet,
         Feature::VirtioBalloon,
+        Feature::SerialConsole,
         Feature::NineP,
         Feature::KvmAmd,
         Feature::Loop,
@@ -128,6 +131,7 @@ impl Feature {
             }
             Feature::VirtioConsole => const { &[module("VIRTIO_CONSOLE", "virtio_console")] },
             Feature::VirtioNet => const { &[module("VIRTIO_NET", "virtio_net")] },
+            Feature::SerialConsole => const { &[switch("SERIAL_8250"), switch("SERIAL_8250_CONSOLE")] },
             Feature::VirtioBalloon => {
                 const { &[module("VIRTIO_BALLOON", "virtio_balloon"), switch("PAGE_REPORTING")] }
             }
@@ -161,6 +165,7 @@ impl Feature {
             Feature::VirtioConsole => "virtio-console",
             Feature::VirtioNet => "virtio-net",
             Feature::VirtioBalloon => "virtio-balloon",
+            Feature::SerialConsole => "serial console",
             Feature::NineP => "9p",
             Feature::KvmAmd => "KVM (AMD)",
             Feature::Loop => "loop devices",

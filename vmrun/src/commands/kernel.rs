@@ -9,7 +9,8 @@ use super::kernel_pull::Order;
 use super::{kernel_build, kernel_image, kernel_pull, kernel_search};
 use crate::arguments::{ArchiveName, Format, KernelCommand};
 use crate::home::Home;
-use crate::output::{complain, table};
+use crate::machine::silence;
+use crate::output::{complain, table, warn};
 use crate::size;
 
 pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
@@ -23,6 +24,9 @@ pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
             let kernel = store.add(&sources, &addition, &|step| progress.show(&step.to_string()))?;
             progress.finish();
             println!("{}", kernel.name);
+            if let Some(silence) = silence(&kernel) {
+                warn(&format!("vmrun: {silence}"));
+            }
         }
         KernelCommand::Build { source, config, name, jobs } => {
             return kernel_build::build(&store, &source, &config, name.as_deref(), jobs);

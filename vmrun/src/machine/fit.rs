@@ -105,7 +105,7 @@ pub fn fit(
         None => can.first(&[Channel::Vsock, Channel::Console], channel_feature)?,
     };
     let mut needs = vec![transport.feature(), disk_feature, format_feature(format)];
-    let mut remarks = Vec::new();
+    let mut remarks = Vec::from_iter(silence(kernel));
     let upper = can.upper(config.upper, &mut remarks);
     let root = can.root(config.read_only, &mut remarks);
     if root == Root::Overlay {
@@ -126,6 +126,15 @@ pub fn fit(
     }
     kernel.require(&needs)?;
     Ok(Fit { transport, format, disk, rootfs, upper, root, channel, modules, needs, remarks })
+}
+
+/// That the kernel has no log, if it has none.
+pub fn silence(kernel: &Kernel) -> Option<String> {
+    let Ability::Absent { missing } = kernel.abilities.of(Feature::SerialConsole) else { return None };
+    Some(format!(
+        "the kernel {} lacks {missing}: there is no log of how it starts, and why it dies",
+        kernel.name
+    ))
 }
 
 /// What a machine of nobody's special wishes is made of on this kernel, in words.

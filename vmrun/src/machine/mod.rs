@@ -35,7 +35,7 @@ pub use collection::{MachineSummary, Machines};
 pub use config::{MachineConfig, UpperConfig, init_of, signal_number};
 pub use directory::{MachineDirectory, MachineLock};
 pub use event::{Event, now as monotonic_time};
-pub use fit::{ChannelChoice, FormatChoice, Transport, usual};
+pub use fit::{ChannelChoice, FormatChoice, Transport, silence, usual};
 pub use helper_machine::HelperMachine;
 pub use id::{MachineId, fill_random};
 pub use inquiry::inquire;
