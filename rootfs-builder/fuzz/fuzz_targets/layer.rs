@@ -7,6 +7,8 @@
 
 #[path = "layer/erofs.rs"]
 mod erofs;
+#[path = "layer/ext4.rs"]
+mod ext4;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use rootfs_builder::erofs::{LayerFiles, write_metadata};
+use rootfs_builder::ext4::{LargeFiles, write};
 use rootfs_builder::layer::{Limits, build};
 
 #[derive(Arbitrary, Debug)]
@@ -240,6 +243,21 @@ fn image(directory: &Path, tars: &[Vec<u8>]) {
                 disk.extend_from_slice(&std::fs::read(data).unwrap());
             }
             assert_eq!(erofs::check(&disk), summary.inodes);
+        }
+    }
+    for large in [LargeFiles::InLayers, LargeFiles::Copied] {
+        let path = directory.join("ext4");
+        match write(&layers, large, &create(&path)) {
+            Err(error) => refused(error.to_string()),
+            Ok(summary) => {
+                let mut disk = std::fs::read(path).unwrap();
+                if large == LargeFiles::InLayers {
+                    for (data, _, _) in &parts {
+                        disk.extend_from_slice(&std::fs::read(data).unwrap());
+                    }
+                }
+                assert_eq!(ext4::check(&disk), summary.inodes);
+            }
         }
     }
 }
