@@ -11,6 +11,7 @@ mod idle;
 mod images;
 mod init;
 mod kernels;
+mod lesser_kernels;
 mod lifecycle;
 mod lives;
 mod logs;

@@ -1,10 +1,6 @@
 //! The ways on which a guest reaches its devices.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-use tests::{KERNEL, NEWER_KERNEL, machine, setting, vmrun};
+use tests::{KERNEL, LesserKernel, NEWER_KERNEL, machine};
 
 /// The rootfs, the writable disk, the channel and the streams over it.
 const ALL_OF_IT: &str = "echo functions $(ls /sys/bus/pci/devices 2>/dev/null | wc -l); \
@@ -39,7 +35,7 @@ fn without_a_word_there_is_no_pci_bus() {
 /// As Red Hat's kernels are.
 #[test]
 fn a_kernel_without_virtio_mmio_runs_over_pci() {
-    let kernel = Stripped::new("no-mmio", &["VIRTIO_MMIO"]);
+    let kernel = LesserKernel::new("no-mmio", &["VIRTIO_MMIO"], &["virtio_mmio.ko"]);
     let seen =
         machine("debian").with(["-i", "--kernel", &kernel.name]).shell(ALL_OF_IT).stdin("through\n").run();
     let seen = seen.exits_with(5).says(&["through", SUM_OF_8_MIB_OF_ZEROES]);
@@ -49,61 +45,4 @@ fn a_kernel_without_virtio_mmio_runs_over_pci() {
         .command(["true"])
         .run()
         .is_refused(&["CONFIG_VIRTIO_MMIO", "--transport"]);
-}
-
-/// The kernel of the other tests, said to lack options, with no more modules than a machine needs and none of
-/// virtio-mmio.
-struct Stripped {
-    name: String,
-}
-
-impl Stripped {
-    fn new(name: &str, lacks: &[&str]) -> Stripped {
-        let stored = Path::new(&setting("VMRUN_HOME")).join("kernels").join(KERNEL);
-        let version = vmrun(["kernel", "inspect", KERNEL]).run().succeeds().value("version");
-        let source = tempfile::tempdir().unwrap();
-        let (boot, modules) = (source.path().join("boot"), source.path().join("lib/modules").join(&version));
-        fs::create_dir_all(&boot).unwrap();
-        fs::create_dir_all(&modules).unwrap();
-        fs::copy(stored.join("vmlinux"), boot.join(format!("vmlinuz-{version}"))).unwrap();
-        let mut config = fs::read_to_string(stored.join("config")).unwrap();
-        for option in lacks {
-            for set in ["y", "m"] {
-                config = config.replace(&format!("CONFIG_{option}={set}\n"), "");
-            }
-        }
-        fs::write(boot.join(format!("config-{version}")), config).unwrap();
-        let needed = [
-            "modules.builtin",
-            "modules.builtin.modinfo",
-            "modules.order",
-            "kernel/crypto",
-            "kernel/lib",
-            "kernel/arch/x86/crypto",
-            "kernel/drivers/virtio",
-            "kernel/drivers/block",
-            "kernel/drivers/nvdimm",
-            "kernel/fs/erofs",
-            "kernel/fs/overlayfs",
-            "kernel/net/vmw_vsock",
-        ];
-        let copy = Command::new("cp")
-            .args(["-r", "--parents"])
-            .args(needed)
-            .arg(&modules)
-            .current_dir(stored.join("modules"))
-            .status();
-        assert!(copy.unwrap().success());
-        fs::remove_file(modules.join("kernel/drivers/virtio/virtio_mmio.ko")).unwrap();
-        let name = format!("{name}-{}", std::process::id());
-        let added = vmrun(["kernel", "add", source.path().to_str().unwrap(), "--name", &name]).run();
-        added.succeeds();
-        Stripped { name }
-    }
-}
-
-impl Drop for Stripped {
-    fn drop(&mut self) {
-        vmrun(["kernel", "rm", &self.name]).run();
-    }
 }
