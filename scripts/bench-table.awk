@@ -1,6 +1,7 @@
 # Makes the tables of docs/benchmarks.md from what bench-start, bench-io and bench-images print.
 
 $1 == "command-line" { sub(/^command-line /, ""); command_line = $0; next }
+$1 == "phase" { phase[$2, $3] = $4; next }
 $1 == "layer" { layer = $2; next }
 NF == 3 && $3 ~ /[a-zA-Z]/ { add($1, $2); next }
 NF == 3 { add($1 " first", $2); add($1 " exit", $3); next }
@@ -27,6 +28,10 @@ function start(name, what) {
     printf "| %s | %.0f | %.0f | %.2f | %s |\n", what, median(name " first"), median(name " exit"), \
         median(name " first") / median("microvm first"), each(name " first")
 }
+function phases(name, what) {
+    printf "| %s | %s | %s | %s | %s | %s | %s |\n", what, phase[name, "prepare"], phase[name, "kernel"], \
+        phase[name, "bootfs"], phase[name, "rootfs"], phase[name, "process"], phase[name, "total"]
+}
 # A contender's time in each round as a share of another's in the same round: median, least and most.
 function ratio(name, other, _key, _i, _least, _most) {
     _key = name " of " other
@@ -51,6 +56,14 @@ END {
     print "|---|---|---|---|---|"
     start("vmrun", "`vmrun run --rm -m 256m --cpus 1 busybox echo hello`")
     start("microvm", "QEMU microvm: the same kernel and command line, one program in an initramfs")
+    start("generic", "`--kernel debian-generic`: Debian's generic kernel of the same version")
+    start("own", "`--kernel own`: what `vmrun kernel build` makes")
+    print "\nThe phases of one start (`--timing`), in the same unit:\n"
+    print "| kernel | prepare | kernel | bootfs | rootfs | process | total |"
+    print "|---|---|---|---|---|---|---|"
+    phases("debian", "cloud")
+    phases("debian-generic", "generic")
+    phases("own", "our own")
     printf "\nThe kernel's command line: `%s`.\n", command_line
     print "\nStreams and the writable layer, by the same clock; more is better; medians:\n"
     print "| | vmrun | QEMU microvm | of microvm's | least and most |"

@@ -30,6 +30,8 @@ pub use terminal::Terminal;
 /// The kernels of the tests' store: Debian's stable one, and a newer one.
 pub const KERNEL: &str = "debian";
 pub const NEWER_KERNEL: &str = "newer";
+/// What `vmrun kernel build` makes.
+pub const OWN_KERNEL: &str = "own";
 
 /// The value of an environment variable that `scripts/test` sets.
 pub fn setting(name: &str) -> String {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use tests::{KERNEL, setting, vmrun};
+use tests::{KERNEL, OWN_KERNEL, setting, vmrun};
 
 #[test]
 fn inspect_says_what_a_kernel_can_do() {
@@ -72,4 +72,21 @@ fn a_build_of_what_cannot_be_built_is_refused() {
     build(&["--source", home.path().to_str().unwrap()]).is_refused(&["not a kernel's source", "Makefile"]);
     build(&["--source", "linux-source-0.0"]).is_refused(&["linux-source-0.0", "apt-get update"]);
     build(&["--name", "../x"]).is_refused(&["../x", "name"]);
+}
+
+/// What was built says of itself what it can do, and that is all that machines ask for; it is not built twice.
+#[test]
+fn our_own_kernel_can_do_everything() {
+    let inspected = vmrun(["kernel", "inspect", OWN_KERNEL]).run().succeeds();
+    assert!(inspected.value("version").ends_with("-vmrun"), "{}", inspected.text());
+    assert_eq!(inspected.value("modules"), "0");
+    assert_eq!(inspected.value("configuration"), "IKCONFIG");
+    for line in inspected.text().lines() {
+        let wanted = line.starts_with("KVM (AMD)") && line.contains("absent (CONFIG_KVM)");
+        assert!(wanted || !line.contains("absent") && !line.ends_with("module"), "{line}");
+    }
+    let home = tempfile::tempdir().unwrap();
+    let again = vmrun(["kernel", "build", "--name", "again"]).home(home.path()).run().succeeds();
+    assert!(again.stderr.contains("has been built with this configuration before"), "{}", again.stderr);
+    assert_eq!(again.text(), "again\n");
 }

@@ -18,6 +18,7 @@ mod logs;
 mod matrix;
 mod memory;
 mod modules;
+mod own_kernel;
 mod processes;
 mod resources;
 mod rootfs;
