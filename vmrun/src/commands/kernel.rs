@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Result;
-use kernels::{Addition, Kernel, Source};
+use kernels::{Addition, Kernel, KernelStore, Source};
 
 use super::kernel_pull::Order;
 use super::{kernel_build, kernel_image, kernel_pull, kernel_search};
@@ -46,7 +46,7 @@ pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
         }
         KernelCommand::Ls { quiet, format } => {
             let default = store.default_name()?;
-            list(&store.list()?, default.as_deref(), quiet, format)?;
+            list(&store, default.as_deref(), quiet, format)?;
         }
         KernelCommand::Rm { names } => {
             let mut code = 0;
@@ -67,7 +67,8 @@ pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
     Ok(0)
 }
 
-fn list(kernels: &[Kernel], default: Option<&str>, quiet: bool, format: Format) -> Result<()> {
+fn list(store: &KernelStore, default: Option<&str>, quiet: bool, format: Format) -> Result<()> {
+    let kernels = &store.list()?;
     if quiet {
         kernels.iter().for_each(|kernel| println!("{}", kernel.name));
         return Ok(());
@@ -76,19 +77,17 @@ fn list(kernels: &[Kernel], default: Option<&str>, quiet: bool, format: Format) 
         println!("{}", serde_json::to_string_pretty(kernels)?);
         return Ok(());
     }
-    let rows: Vec<[String; 6]> = kernels
-        .iter()
-        .map(|kernel| {
-            [
-                kernel.name.clone(),
-                kernel.version.clone(),
-                kernel.modules.to_string(),
-                size::show(kernel.size),
-                kernel.sources.first().map_or_else(String::new, |source| source.format.clone()),
-                if default == Some(&kernel.name) { "*".into() } else { String::new() },
-            ]
-        })
-        .collect();
+    let row = |kernel: &Kernel| -> Result<[String; 6]> {
+        Ok([
+            kernel.name.clone(),
+            kernel.version.clone(),
+            kernel.modules.to_string(),
+            size::show(store.allocated(kernel)?),
+            kernel.sources.first().map_or_else(String::new, |source| source.format.clone()),
+            if default == Some(&kernel.name) { "*".into() } else { String::new() },
+        ])
+    };
+    let rows = kernels.iter().map(row).collect::<Result<Vec<_>>>()?;
     Ok(table(["NAME", "VERSION", "MODULES", "SIZE", "SOURCE", "DEFAULT"], &rows)?)
 }
 
