@@ -77,6 +77,9 @@ pub struct Fit {
 /// The first EROFS that mounts what is written today.
 const FIRST_EROFS: (u32, u32) = (5, 4);
 
+/// The first Linux that can mount a file system before it has a place, as guest-init mounts the modules.
+const FIRST_DETACHED_MOUNTS: (u32, u32) = (5, 2);
+
 /// Chooses for a machine with `memory` bytes, whose image `disk_as` gives in a format.
 pub fn fit(
     config: &MachineConfig,
@@ -248,7 +251,8 @@ impl Kernels<'_> {
 
     /// The modules disk, where there is one, somebody who can have use for it, and the kernel can mount it.
     fn modules(&self, left_out: bool) -> Option<PathBuf> {
-        let wanted = !left_out && self.modules_disk().into_iter().all(|feature| self.has(feature));
+        let is_wanted = !left_out && self.kernel.release() >= FIRST_DETACHED_MOUNTS;
+        let wanted = is_wanted && self.modules_disk().into_iter().all(|feature| self.has(feature));
         self.kernel.modules_disk().filter(|_| wanted)
     }
 
