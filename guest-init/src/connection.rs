@@ -75,8 +75,8 @@ impl Connection {
         if !self.backlog.is_empty() {
             flags |= PollFlags::OUT;
         }
-        // Without a flag, that the other end has been closed shows.
-        (room || !flags.is_empty()).then(|| (self.socket.as_fd(), flags))
+        // Without a flag, that the other end has been closed shows, which is of use once it has sent its last byte.
+        (!flags.is_empty() || (room && self.socket_ended)).then(|| (self.socket.as_fd(), flags))
     }
 
     pub fn take_packet(&mut self, header: &Header, payload: &[u8]) {

@@ -24,6 +24,8 @@ pub const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
 
 /// No kernel has more than a handful of segments.
 const MOST_SEGMENTS: usize = 64;
+/// Notes take some hundred bytes, in real kernels.
+const MOST_NOTES: u64 = 64 << 10;
 /// Kernels are linked to lie low: at 16 MiB, by default.
 const HIGHEST_ADDRESS: u64 = 4 << 30;
 /// Below, a PC has its firmware's tables, and whoever boots a kernel what it says to it.
@@ -91,10 +93,11 @@ impl Vmlinux {
         let cache = ReadCache::new(file);
         let header = FileHeader64::<Endianness>::parse(&cache).map_err(damaged)?;
         let endian = header.endian().map_err(damaged)?;
-        let programs = header.program_headers(endian, &cache).map_err(damaged)?;
-        if programs.len() > MOST_SEGMENTS {
-            return Err(Error::Damaged(format!("it has {} program headers", programs.len())));
+        // Before they are read: a file can claim as many as it likes.
+        if usize::from(header.e_phnum(endian)) > MOST_SEGMENTS {
+            return Err(Error::Damaged(format!("it has {} program headers", header.e_phnum(endian))));
         }
+        let programs = header.program_headers(endian, &cache).map_err(damaged)?;
         let loaded = programs.iter().filter(|program| program.p_type(endian) == elf::PT_LOAD);
         let mut segments = loaded
             .map(|program| Segment {
@@ -209,6 +212,10 @@ fn pvh_entry<'data, R: ReadRef<'data>>(
     endian: Endianness,
     data: R,
 ) -> Result<Option<u64>, Error> {
+    let size = program.p_filesz(endian);
+    if program.p_type(endian) == elf::PT_NOTE && size > MOST_NOTES {
+        return Err(Error::Damaged(format!("its notes take {size} bytes")));
+    }
     let notes = |error: object::Error| Error::Damaged(format!("its notes: {error}"));
     let Some(mut iterator) = program.notes(endian, data).map_err(notes)? else { return Ok(None) };
     while let Some(note) = iterator.next().map_err(notes)? {

@@ -135,6 +135,8 @@ fn a_pvh_note_is_believed_only_where_it_can_be() {
     // A note of no interest is looked at all the same when the kernel can be entered without.
     let outside = [GOOD, (NOTE, 0xff0, 0, u64::MAX, 0)];
     assert!(with(&outside).is_err());
+    // What is claimed to be notes is not read to find out.
+    assert!(complaint(&[GOOD, (NOTE, 0, 0, 64 << 20, 0)]).contains("its notes take 67108864 bytes"));
 }
 
 #[test]
