@@ -11,7 +11,8 @@ use super::modinfo::ModuleInfo;
 use dependencies::Dependencies;
 use trie::{TooLarge, Trie};
 
-/// All that modules may say of themselves, in bytes and in single facts. Real kernels stay below 4 MiB.
+/// All that modules may say of themselves, in bytes and in single facts; what follows from their dependencies may
+/// be as much again. Real kernels stay below 4 MiB.
 const TEXT_LIMIT: usize = 64 << 20;
 const FACTS_LIMIT: usize = 1 << 20;
 
@@ -56,7 +57,7 @@ impl Contents {
     ) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
         self.sort(&String::from_utf8_lossy(order));
         let dependencies = Dependencies::of(&self.modules)?;
-        let lines = self.dependency_lines(&dependencies);
+        let lines = self.dependency_lines(&dependencies)?;
         let (built_in, built_in_aliases) =
             (String::from_utf8_lossy(built_in), String::from_utf8_lossy(built_in_info));
         let files = [
@@ -86,16 +87,21 @@ impl Contents {
         });
     }
 
-    fn dependency_lines(&self, dependencies: &Dependencies) -> Vec<String> {
-        let line = |(number, module): (usize, &Module)| {
-            let mut line = format!("{}:", module.path);
-            for needed in dependencies.of_module(number) {
-                line.push(' ');
-                line.push_str(&self.modules[*needed as usize].path);
-            }
-            line
-        };
-        self.modules.iter().enumerate().map(line).collect()
+    fn dependency_lines(&self, dependencies: &Dependencies) -> Result<Vec<String>, Error> {
+        let mut left = TEXT_LIMIT;
+        let mut lines = Vec::with_capacity(self.modules.len());
+        for (number, module) in self.modules.iter().enumerate() {
+            let needed =
+                || dependencies.of_module(number).iter().map(|needed| &self.modules[*needed as usize]);
+            // What stands behind each path, a colon or a space, counts too.
+            let length: usize = needed().chain([module]).map(|module| module.path.len() + 1).sum();
+            left = left.checked_sub(length).ok_or(Error::TooMuch)?;
+            let mut line = String::with_capacity(length);
+            line.extend([&module.path, ":"]);
+            line.extend(needed().flat_map(|needed| [" ", &needed.path]));
+            lines.push(line);
+        }
+        Ok(lines)
     }
 
     /// Each module with its place, which is what it counts for beside others.
@@ -236,3 +242,6 @@ fn with_underscores(alias: &str) -> Option<String> {
 fn is_line(text: &str) -> bool {
     text.bytes().all(trie::is_text)
 }
+
+#[cfg(test)]
+mod bounds_test;
