@@ -40,19 +40,28 @@ impl Archive {
         Ok(kernels)
     }
 
-    /// The kernel that is wanted, the newest where several are.
-    pub fn find_kernel(&self, wanted: &Wanted, progress: &dyn Progress) -> Result<KernelPackages> {
-        let mut failure = None;
+    /// The kernel that is wanted, the newest where several are, and what kept a suite from being looked at that may
+    /// have a newer one. A suite that somebody else has signed is never passed over.
+    pub fn find_kernel(
+        &self,
+        wanted: &Wanted,
+        progress: &dyn Progress,
+    ) -> Result<(KernelPackages, Vec<Error>)> {
+        let mut failures = Vec::new();
         for group in wanted.groups() {
             let mut found = Vec::new();
             for suite in &group {
+                let is_needed = suite == &group[0];
+                if !is_needed && self.mirror_of(suite).is_err() {
+                    continue;
+                }
                 match self.kernels(suite, progress) {
                     Ok(kernels) => found.extend(kernels),
-                    // A release need not have had updates yet, and old ones are taken away.
-                    Err(Error::NoSuite { .. }) if wanted.is_version() || suite != &group[0] => {}
-                    Err(error @ (Error::Expired { .. } | Error::Signature { .. })) if wanted.is_version() => {
-                        failure.get_or_insert(error);
+                    // A release need not have had updates yet, and old ones are taken away, or renewed no more.
+                    Err(error @ Error::NoSuite { .. }) if wanted.is_version() || !is_needed => {
+                        failures.push(error)
                     }
+                    Err(error @ Error::Expired { .. }) if wanted.is_version() => failures.push(error),
                     Err(error) => return Err(error),
                 }
             }
@@ -62,9 +71,10 @@ impl Archive {
                 (!wanted.is_version() && kernel.is_suites_own, kernel.version().clone())
             };
             if let Some(kernel) = fitting.max_by_key(rank) {
-                return Ok(kernel);
+                return Ok((kernel, failures));
             }
         }
+        let failure = failures.into_iter().find(|failure| matches!(failure, Error::Expired { .. }));
         Err(failure.unwrap_or_else(|| {
             Error::NoKernel(format!(
                 "Debian has no kernel {wanted} of the flavour {}: `vmrun kernel search debian` lists what it has",

@@ -102,7 +102,8 @@ impl Wanted {
     pub(crate) fn groups(&self) -> Vec<Vec<String>> {
         if !self.is_version() {
             // A release has its updates elsewhere; what has no such suite is not missed there.
-            let security = (!self.what.contains('-')).then(|| format!("{}-security", self.what));
+            let has_updates = !self.what.contains('-') && !WITHOUT_UPDATES.contains(&self.what.as_str());
+            let security = has_updates.then(|| format!("{}-security", self.what));
             return vec![std::iter::once(self.what.clone()).chain(security).collect()];
         }
         let mut groups = every_group();
@@ -145,6 +146,9 @@ const STABLE: [Stable; 3] = [
     Stable { codename: "bookworm", kernel: "6.1" },
     Stable { codename: "bullseye", kernel: "5.10" },
 ];
+
+/// The suites that get their security updates like any others.
+const WITHOUT_UPDATES: [&str; 3] = ["sid", "unstable", "experimental"];
 
 /// All suites that have kernels, the newest kernels first.
 pub fn every_group() -> Vec<Vec<String>> {

@@ -37,5 +37,6 @@ fn a_version_is_looked_for_where_it_should_be_first() {
     assert_eq!(first("debian:6.12-generic"), "trixie trixie-security");
     assert_eq!(first("debian:7.2"), "sid");
     assert_eq!(first("debian:stable"), "stable stable-security");
+    assert_eq!(first("debian:sid"), "sid");
     assert_eq!(first("debian:bookworm-backports"), "bookworm-backports");
 }

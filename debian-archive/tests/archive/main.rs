@@ -109,7 +109,8 @@ fn a_package_comes_by_its_signed_index_and_is_asked_for_once() {
     assert_eq!(asked, [("dists/bookworm/InRelease".to_owned(), 304)], "what is here is not fetched again");
 
     let wanted: Wanted = "debian:bookworm".parse().unwrap();
-    let kernel = setting.archive().find_kernel(&wanted, &Silent).unwrap();
+    let (kernel, failures) = setting.archive().find_kernel(&wanted, &Silent).unwrap();
+    assert!(failures.is_empty(), "nobody was to be asked for security updates: {failures:?}");
     assert_eq!((kernel.release.as_str(), kernel.is_suites_own), ("6.1.0-9-cloud-amd64", true));
     assert!(kernel.packages[0].signers[0].contains("Test Archive"));
     let complaint = setting.archive().find("no-such-package", "bookworm", &Silent).unwrap_err().to_string();
@@ -181,6 +182,40 @@ fn lists_and_packages_that_were_changed_are_refused() {
     setting.refused("was not found on 127.0.0.1");
     setting.mirror.put(FILE, setting.package.clone());
     assert!(setting.download().is_ok());
+}
+
+#[test]
+fn no_suite_is_silently_passed_over() {
+    let setting = Setting::new();
+    let mut options = setting.archive().options().clone();
+    options.security_mirror = Some(setting.mirror.url.clone());
+    let archive = Archive::open(&setting.directory.path().join("cache"), options).unwrap();
+    let path = "dists/bookworm-security/InRelease";
+    for wanted in ["debian:6.1", "debian:6.1.9-1", "debian:bookworm"] {
+        let is_version = wanted != "debian:bookworm";
+        let wanted: Wanted = wanted.parse().unwrap();
+        let find = || archive.find_kernel(&wanted, &Silent);
+        let told = |(kernel, failures): (debian_archive::KernelPackages, Vec<Error>)| {
+            assert_eq!(kernel.suite(), "bookworm");
+            failures.iter().map(Error::to_string).collect::<Vec<_>>().join("; ")
+        };
+
+        setting.mirror.content.lock().unwrap().files.remove(path);
+        let failures = told(find().unwrap());
+        assert!(failures.starts_with("there is no suite bookworm-security at http"), "{wanted}: {failures}");
+
+        setting.mirror.put(path, "Suite: bookworm-security\n");
+        assert!(matches!(find(), Err(Error::Signature { .. })), "{wanted}");
+        setting.mirror.put(path, Signer::new().sign("Suite: bookworm-security\n"));
+        assert!(matches!(find(), Err(Error::Signature { .. })), "{wanted}");
+
+        setting.publish("bookworm-security", "Valid-Until: Sat, 16 Aug 2025 09:16:30 UTC\n");
+        match find() {
+            Ok(found) if is_version => assert!(told(found).contains("was good until Sat, 16 Aug 2025")),
+            Err(Error::Expired { .. }) if !is_version => {}
+            other => panic!("{wanted}: {other:?}"),
+        }
+    }
 }
 
 #[test]

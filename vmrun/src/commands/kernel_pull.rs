@@ -93,7 +93,12 @@ fn fetch(
         }
     };
     let progress = Downloads::new();
-    let kernel = archive.find_kernel(wanted, &progress).with_context(|| format!("cannot pull {wanted}"))?;
+    let (kernel, failures) =
+        archive.find_kernel(wanted, &progress).with_context(|| format!("cannot pull {wanted}"))?;
+    for failure in failures {
+        // Even if quiet: what is taken may not be the newest.
+        warn(&format!("vmrun: a suite was not looked at, and may have a newer kernel: {failure}"));
+    }
     let (release, version, suite) = (&kernel.release, kernel.version(), kernel.suite());
     match store.get(name) {
         Ok(known) if is_same(&known, &kernel) => {
