@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
 
 const PREFIX: &str = ".staging-";
 const LOCK: &str = ".lock";
@@ -54,6 +55,36 @@ impl Staging {
         }
         sync_parent(to)
     }
+
+    /// Puts the directory in the place of another, in one step, so that there is always one. What it holds is on the
+    /// disk before; the other's content goes after, by the next `Staging::new` if this process is killed.
+    pub fn replace(mut self, lock: &StoreLock, other: &Path) -> io::Result<()> {
+        rustix::fs::syncfs(&self._lock)?;
+        match renameat_with(CWD, self.path(), CWD, other, RenameFlags::EXCHANGE) {
+            Ok(()) => {}
+            // File systems over a network, and an emulated host's view of this one, cannot exchange.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::XDEV) => {
+                return self.replace_in_two_steps(lock, other);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        // What has the name for now is the other's content, and goes with the end of this.
+        sync_parent(other)
+    }
+
+    /// For moments there is neither.
+    fn replace_in_two_steps(&mut self, _lock: &StoreLock, other: &Path) -> io::Result<()> {
+        let store = other.parent().unwrap_or(Path::new(""));
+        let grave = tempfile::Builder::new().prefix(PREFIX).tempdir_in(store)?;
+        let aside = grave.path().join("removed");
+        fs::rename(other, &aside)?;
+        if let Err(error) = fs::rename(self.path(), other) {
+            fs::rename(&aside, other)?;
+            return Err(error);
+        }
+        self.path = None;
+        sync_parent(other)
+    }
 }
 
 impl Drop for Staging {
@@ -100,5 +131,53 @@ fn retry(mut call: impl FnMut() -> rustix::io::Result<()>) -> io::Result<()> {
             Err(rustix::io::Errno::INTR) => {}
             other => return other.map_err(io::Error::from),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(store: &Path, content: &str) -> Staging {
+        let staging = Staging::new(store).unwrap();
+        fs::write(staging.path().join("file"), content).unwrap();
+        staging
+    }
+
+    fn names(store: &Path) -> Vec<std::ffi::OsString> {
+        let mut names: Vec<_> =
+            fs::read_dir(store).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_replaces_another_leaves_nothing_of_it() {
+        let store = tempfile::tempdir().unwrap();
+        let place = store.path().join("x");
+        let [one, two, three] = ["one", "two", "three"].map(|content| filled(store.path(), content));
+        let lock = StoreLock::acquire(store.path()).unwrap();
+        one.publish(&lock, &place).unwrap();
+        two.replace(&lock, &place).unwrap();
+        assert_eq!(fs::read_to_string(place.join("file")).unwrap(), "two");
+        let mut three = three;
+        three.replace_in_two_steps(&lock, &place).unwrap();
+        drop(three);
+        assert_eq!(fs::read_to_string(place.join("file")).unwrap(), "three");
+        assert_eq!(names(store.path()), [LOCK, "x"]);
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_stays() {
+        let store = tempfile::tempdir().unwrap();
+        let place = store.path().join("x");
+        let [one, mut two] = ["one", "two"].map(|content| filled(store.path(), content));
+        let lock = StoreLock::acquire(store.path()).unwrap();
+        one.publish(&lock, &place).unwrap();
+        fs::remove_dir_all(two.path()).unwrap();
+        assert!(two.replace_in_two_steps(&lock, &place).is_err());
+        assert!(two.replace(&lock, &place).is_err());
+        assert_eq!(fs::read_to_string(place.join("file")).unwrap(), "one");
+        assert_eq!(names(store.path()), [LOCK, "x"]);
     }
 }

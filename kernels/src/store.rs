@@ -325,28 +325,25 @@ impl KernelStore {
         let lock = self.lock()?;
         let directory = self.directory.join(name);
         let failed = |cause| Error::Write { path: directory.clone(), cause };
-        let is_new = match self.get(name) {
+        let kernel = match self.get(name) {
             // One that has no disk was added by an older vmrun.
             Ok(known)
                 if known.identity == description.identity && has_disk(&known.directory, staging.path()) =>
             {
-                false
+                known
             }
             Ok(known) if known.identity != description.identity && !replace => {
                 return Err(Error::Exists(name.into()));
             }
             Ok(_) => {
-                staging::remove(&self.directory, &directory, &lock).map_err(failed)?;
-                true
+                staging.replace(&lock, &directory).map_err(failed)?;
+                Kernel::new(name, directory, description)
             }
-            Err(Error::NotFound(_)) => true,
+            Err(Error::NotFound(_)) => {
+                staging.publish(&lock, &directory).map_err(failed)?;
+                Kernel::new(name, directory, description)
+            }
             Err(other) => return Err(other),
-        };
-        let kernel = if is_new {
-            staging.publish(&lock, &directory).map_err(failed)?;
-            Kernel::new(name, directory, description)
-        } else {
-            self.get(name)?
         };
         // Also for a known one: who added it may have been killed right here.
         if self.default_name()?.is_none() {

@@ -233,6 +233,34 @@ fn the_same_kernel_again_is_no_mistake_and_another_of_its_name_is() {
 }
 
 #[test]
+fn one_that_is_replaced_is_there_all_the_time() {
+    let fixture = Fixture::new();
+    let versions = ["5.1", "5.2"];
+    let sources = versions.map(|version| Source::from(fixture.source(version, &vmlinux(version, None))));
+    let put = |source: &Source| {
+        let addition = Addition { name: Some("mine"), replace: true };
+        fixture.store.add(std::slice::from_ref(source), &addition, &|_| ()).unwrap().version.clone()
+    };
+    put(&sources[0]);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for (source, version) in sources.iter().zip(versions).cycle().skip(1).take(10) {
+                assert_eq!(put(source), version);
+                assert_eq!(fixture.store.get("mine").unwrap().version, version);
+            }
+        });
+        while !writer.is_finished() {
+            let found = fixture.store.get("mine").map(|kernel| kernel.version.clone());
+            assert!(found.as_ref().is_ok_and(|found| versions.contains(&found.as_str())), "{found:?}");
+        }
+        writer.join().unwrap();
+    });
+    let mut content = fixture.content();
+    content.sort();
+    assert_eq!(content, [".default", "mine"]);
+}
+
+#[test]
 fn many_at_once_leave_one_kernel() {
     let fixture = Fixture::new();
     let source = fixture.source("kernel.deb", &kernel_deb());
