@@ -9,6 +9,8 @@ use std::time::Duration;
 use registry::Validators;
 use serde::{Deserialize, Serialize};
 
+use crate::hash;
+
 const RELEASE: &str = "InRelease";
 const VALIDATORS: &str = "InRelease.json";
 const TEMPORARY: &str = ".fetching-";
@@ -18,8 +20,10 @@ pub struct ReleaseCache {
     directory: PathBuf,
 }
 
+/// By what the server knows the release with this digest.
 #[derive(Default, Serialize, Deserialize)]
 struct Stored {
+    sha256: String,
     etag: Option<String>,
     modified: Option<String>,
 }
@@ -30,21 +34,20 @@ impl ReleaseCache {
         Ok(ReleaseCache { directory })
     }
 
-    /// The release that was fetched last, and by what the server knows it.
+    /// The release that was fetched last, and by what the server knows it: nothing, when that was lost.
     pub fn release(&self) -> Option<(Vec<u8>, Validators)> {
-        let stored = fs::read(self.directory.join(VALIDATORS)).ok()?;
-        let Stored { etag, modified } = serde_json::from_slice(&stored).ok()?;
         let release = fs::read(self.directory.join(RELEASE)).ok()?;
-        Some((release, Validators { etag, modified }))
+        let stored = fs::read(self.directory.join(VALIDATORS)).ok();
+        let stored = stored.and_then(|stored| serde_json::from_slice::<Stored>(&stored).ok());
+        // Somebody else may be between the two, or have been killed there.
+        let stored = stored.filter(|stored| stored.sha256 == hash::of(&release)).unwrap_or_default();
+        Some((release, Validators { etag: stored.etag, modified: stored.modified }))
     }
 
+    /// Keeps a release in the place of the last one, which is there until then: an older one must not come after it.
     pub fn keep_release(&self, release: &[u8], validators: Validators) -> io::Result<()> {
-        // Between the two, old validators would stand beside a new release.
-        match fs::remove_file(self.directory.join(VALIDATORS)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let stored = Stored { etag: validators.etag, modified: validators.modified };
+        let stored =
+            Stored { sha256: hash::of(release), etag: validators.etag, modified: validators.modified };
         self.write(RELEASE, release)?;
         self.write(VALIDATORS, &serde_json::to_vec(&stored)?)
     }
@@ -93,4 +96,29 @@ fn is_abandoned(entry: &fs::DirEntry) -> bool {
 
 fn name_of(sha256: &str) -> String {
     format!("Packages-{sha256}.xz")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validators_are_those_of_the_release_beside_them_or_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = ReleaseCache::new(directory.path().to_owned()).unwrap();
+        assert!(cache.release().is_none());
+        let known = |etag: &str| Validators { etag: Some(etag.into()), modified: None };
+        cache.keep_release(b"first", known("1")).unwrap();
+        assert_eq!(cache.release().unwrap(), (b"first".to_vec(), known("1")));
+        let first = fs::read(directory.path().join(VALIDATORS)).unwrap();
+        cache.keep_release(b"second", known("2")).unwrap();
+        assert_eq!(cache.release().unwrap(), (b"second".to_vec(), known("2")));
+        // What a pull at the same time, or one that was killed, leaves.
+        for stored in [&first[..], b"{", b"{\"etag\":\"1\"}"] {
+            fs::write(directory.path().join(VALIDATORS), stored).unwrap();
+            assert_eq!(cache.release().unwrap(), (b"second".to_vec(), Validators::default()));
+        }
+        fs::remove_file(directory.path().join(VALIDATORS)).unwrap();
+        assert_eq!(cache.release().unwrap(), (b"second".to_vec(), Validators::default()));
+    }
 }
