@@ -236,10 +236,10 @@ fn the_same_kernel_again_is_no_mistake_and_another_of_its_name_is() {
 fn one_that_is_replaced_is_there_all_the_time() {
     let fixture = Fixture::new();
     let versions = ["5.1", "5.2"];
-    let sources = versions.map(|version| Source::from(fixture.source(version, &vmlinux(version, None))));
-    let put = |source: &Source| {
+    let sources = versions.map(|version| fixture.source(version, &vmlinux(version, None)));
+    let put = |source: &PathBuf| {
         let addition = Addition { name: Some("mine"), replace: true };
-        fixture.store.add(std::slice::from_ref(source), &addition, &|_| ()).unwrap().version.clone()
+        fixture.store.add(&[source.as_path().into()], &addition, &|_| ()).unwrap().version.clone()
     };
     put(&sources[0]);
     std::thread::scope(|scope| {
