@@ -26,6 +26,9 @@ impl From<std::io::Error> for Refusal {
     }
 }
 
+/// What apt takes no signature by, either; MD5 gpgv refuses by itself.
+const WEAK: [&str; 2] = ["SHA1", "RIPEMD160"];
+
 /// Checks a clear-signed text by the keys of `keyring`. One good signature is enough, as for apt: an archive signs
 /// with its next release's key too, which a keyring need not have yet. A bad one is too many.
 pub fn check(message: &[u8], keyring: &Path) -> Result<Signed, Refusal> {
@@ -35,7 +38,9 @@ pub fn check(message: &[u8], keyring: &Path) -> Result<Signed, Refusal> {
     let mut file = fs::File::create(&signed)?;
     file.write_all(message)?;
     let output = Command::new("gpgv")
-        .args(["--status-fd", "1", "--keyring"])
+        .args(["--status-fd", "1"])
+        .args(WEAK.iter().flat_map(|digest| ["--weak-digest", digest]))
+        .arg("--keyring")
         .arg(keyring)
         .arg("--output")
         .args([&text, &signed])
@@ -70,6 +75,7 @@ fn judge(status: &str) -> Result<Vec<String>, String> {
             "EXPKEYSIG" => reason = format!("the key of {who} has expired"),
             "EXPSIG" => reason = format!("the signature of {who} has expired"),
             "REVKEYSIG" => reason = format!("the key of {who} was revoked"),
+            "ERRSIG" => reason = format!("the signature by the key {first} is of a kind that does not count"),
             "NO_PUBKEY" => reason = format!("it was signed by the key {first}, which is not there"),
             _ => {}
         }

@@ -156,6 +156,19 @@ fn an_index_that_was_changed_is_refused() {
 }
 
 #[test]
+fn signatures_by_digests_that_can_be_forged_are_refused() {
+    let setting = Setting::new();
+    let list = xz(setting.packages.as_bytes());
+    let text = setting.release("bookworm", "", &sha256(&list), list.len());
+    for weak in ["SHA1", "RIPEMD160"] {
+        setting.mirror.put("dists/bookworm/InRelease", setting.signer.sign_by(&text, weak));
+        setting.refused("is of a kind that does not count");
+    }
+    setting.mirror.put("dists/bookworm/InRelease", setting.signer.sign_by(&text, "SHA256"));
+    assert!(setting.download().is_ok());
+}
+
+#[test]
 fn lists_and_packages_that_were_changed_are_refused() {
     let setting = Setting::new();
     let path = {

@@ -18,7 +18,7 @@ impl Signer {
             "",
             "--quick-generate-key",
             "Test Archive <test@archive.example>",
-            "ed25519",
+            "rsa2048",
             "sign",
             "never",
         ]);
@@ -31,9 +31,23 @@ impl Signer {
     }
 
     pub fn sign(&self, text: &str) -> Vec<u8> {
+        self.sign_by(text, "SHA512")
+    }
+
+    /// Signs a text by its digest of this kind.
+    pub fn sign_by(&self, text: &str, digest: &str) -> Vec<u8> {
         let (plain, signed) = (self.home.path().join("text"), self.home.path().join("signed"));
         fs::write(&plain, text).unwrap();
-        self.gpg(&["--yes", "--output", signed.to_str().unwrap(), "--clear-sign", plain.to_str().unwrap()]);
+        self.gpg(&[
+            "--yes",
+            "--allow-weak-digest-algos",
+            "--digest-algo",
+            digest,
+            "--output",
+            signed.to_str().unwrap(),
+            "--clear-sign",
+            plain.to_str().unwrap(),
+        ]);
         fs::read(signed).unwrap()
     }
 
