@@ -230,12 +230,15 @@ impl KernelStore {
             }
             Err(cause) => return Err(Error::Read { path, cause }),
         };
+        let damaged = |why| Error::Damaged { name: name.into(), why };
         let mut text = String::new();
-        Bounded::new(file, DESCRIPTION_LIMIT, "the description")
-            .read_to_string(&mut text)
-            .map_err(|cause| Error::Read { path, cause })?;
-        let description = serde_json::from_str(&text)
-            .map_err(|error| Error::Damaged { name: name.into(), why: error.to_string() })?;
+        Bounded::new(file, DESCRIPTION_LIMIT, "the description").read_to_string(&mut text).map_err(
+            |cause| match cause.kind() {
+                io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => damaged(cause.to_string()),
+                _ => Error::Read { path, cause },
+            },
+        )?;
+        let description = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         Ok(Kernel::new(name, directory, description))
     }
 
@@ -335,15 +338,15 @@ impl KernelStore {
             Ok(known) if known.identity != description.identity && !replace => {
                 return Err(Error::Exists(name.into()));
             }
-            Ok(_) => {
-                staging.replace(&lock, &directory).map_err(failed)?;
-                Kernel::new(name, directory, description)
-            }
-            Err(Error::NotFound(_)) => {
+            Err(Error::NotFound(_)) if !(replace && directory.is_dir()) => {
                 staging.publish(&lock, &directory).map_err(failed)?;
                 Kernel::new(name, directory, description)
             }
-            Err(other) => return Err(other),
+            Err(other) if !(replace && is_damaged(&other)) => return Err(other),
+            Ok(_) | Err(_) => {
+                staging.replace(&lock, &directory).map_err(failed)?;
+                Kernel::new(name, directory, description)
+            }
         };
         // Also for a known one: who added it may have been killed right here.
         if self.default_name()?.is_none() {
@@ -437,6 +440,12 @@ fn configuration(
         (None, None) => return Ok((None, None)),
     };
     Ok((Some(KernelConfig::parse(&String::from_utf8_lossy(&text))), Some(source)))
+}
+
+/// Whether what the store says of a kernel's directory is that nobody can use it: its description makes no sense, or
+/// is gone.
+fn is_damaged(error: &Error) -> bool {
+    matches!(error, Error::Damaged { .. } | Error::NotFound(_))
 }
 
 /// Whether the known kernel has a disk of its modules, if the same one does that is to be added.

@@ -261,6 +261,27 @@ fn one_that_is_replaced_is_there_all_the_time() {
 }
 
 #[test]
+fn a_damaged_one_is_replaced_where_that_is_wanted() {
+    let fixture = Fixture::new();
+    let source = fixture.source("one", &vmlinux("5.1", None));
+    let put = |replace| {
+        fixture.store.add(&[source.as_path().into()], &Addition { name: Some("mine"), replace }, &|_| ())
+    };
+    let good = put(false).unwrap();
+    let path = good.directory.join(DESCRIPTION);
+    for content in ["{", "", "\u{0}"].map(str::as_bytes).into_iter().chain([&b"\xff"[..], &[b' '; 2 << 20]]) {
+        fs::write(&path, content).unwrap();
+        assert!(matches!(fixture.store.get("mine"), Err(Error::Damaged { .. })), "{content:.4?}");
+        assert!(matches!(put(false), Err(Error::Damaged { .. })), "only who asks for it loses what is there");
+        assert_eq!(put(true).unwrap(), good);
+        assert_eq!(fixture.store.get("mine").unwrap(), good);
+    }
+    fs::remove_file(&path).unwrap();
+    put(false).unwrap_err();
+    assert_eq!(put(true).unwrap(), good);
+}
+
+#[test]
 fn many_at_once_leave_one_kernel() {
     let fixture = Fixture::new();
     let source = fixture.source("kernel.deb", &kernel_deb());
