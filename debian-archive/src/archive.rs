@@ -255,7 +255,7 @@ impl Archive {
     }
 
     fn web(&self, mirror: &str) -> Result<Web> {
-        Ok(Web::new(mirror, self.options.proxy.as_deref(), self.options.patience.clone())?)
+        Ok(Web::new(mirror, self.options.proxy_to(mirror), self.options.patience.clone())?)
     }
 }
 

@@ -24,8 +24,10 @@ pub struct Options {
     pub security_mirror: Option<String>,
     /// The keys that indices may be signed by, as gpgv reads them.
     pub keyring: PathBuf,
-    /// `http://HOST:PORT`, or `DIRECT` for none; without it the environment has the word.
+    /// The way to the mirror: `http://HOST:PORT`, or `DIRECT` for none; without it the environment has the word.
     pub proxy: Option<String>,
+    /// The same for the security mirror.
+    pub security_proxy: Option<String>,
     /// Take indices that were good until a day that has passed.
     pub allow_expired: bool,
     pub patience: Patience,
@@ -34,11 +36,16 @@ pub struct Options {
 impl Options {
     /// What this host's apt uses; on a host without apt, Debian's own servers.
     pub fn of_host() -> Options {
-        let mirrors = Mirrors::of(Path::new("/etc/apt"));
+        Options::of(Mirrors::of(Path::new("/etc/apt")), Apt::ask)
+    }
+
+    fn of(mirrors: Mirrors, ask: impl Fn(&str) -> Apt) -> Options {
         let mirror = mirrors.main.unwrap_or_else(|| MIRROR.into());
-        let said = Apt::ask(&mirror);
+        let security_mirror = mirrors.security.unwrap_or_else(|| SECURITY_MIRROR.into());
+        let said = ask(&mirror);
         Options {
-            security_mirror: Some(mirrors.security.unwrap_or_else(|| SECURITY_MIRROR.into())),
+            security_proxy: ask(&security_mirror).proxy,
+            security_mirror: Some(security_mirror),
             keyring: keyring(),
             proxy: said.proxy,
             allow_expired: said.allow_expired,
@@ -47,9 +54,21 @@ impl Options {
         }
     }
 
-    /// Another mirror, which stands for itself: nobody else is asked for security updates.
+    /// Another mirror, which stands for itself: nobody else is asked for security updates. The way there is apt's.
     pub fn at(self, mirror: &str) -> Options {
-        Options { mirror: mirror.trim_end_matches('/').to_owned(), security_mirror: None, ..self }
+        self.at_by(mirror, Apt::ask)
+    }
+
+    fn at_by(self, mirror: &str, ask: impl Fn(&str) -> Apt) -> Options {
+        let mirror = mirror.trim_end_matches('/').to_owned();
+        let proxy = ask(&mirror).proxy;
+        Options { mirror, proxy, security_mirror: None, security_proxy: None, ..self }
+    }
+
+    /// The way to one of the mirrors.
+    pub(crate) fn proxy_to(&self, mirror: &str) -> Option<&str> {
+        let proxy = if mirror == self.mirror { &self.proxy } else { &self.security_proxy };
+        proxy.as_deref()
     }
 }
 
@@ -106,5 +125,22 @@ mod tests {
         let said = Apt::parse("PROXY='http://proxy:3128'\nHOST_PROXY='DIRECT'\nCHECK='true'\n");
         assert_eq!(said, Apt { proxy: Some("DIRECT".into()), allow_expired: false });
         assert_eq!(Apt::parse(""), Apt::default());
+    }
+
+    #[test]
+    fn the_way_to_each_mirror_is_its_own() {
+        let ask = |mirror: &str| {
+            let proxy = ["inside", "outside"].into_iter().find(|host| mirror.contains(host));
+            Apt { proxy: proxy.map(|host| format!("http://proxy.{host}")), allow_expired: false }
+        };
+        let (main, security) = ("http://inside/debian", "http://outside/debian-security");
+        let mirrors = Mirrors { main: Some(main.into()), security: Some(security.into()) };
+        let options = Options::of(mirrors, ask);
+        assert_eq!(options.proxy_to(main), Some("http://proxy.inside"));
+        assert_eq!(options.proxy_to(security), Some("http://proxy.outside"));
+        let other = options.clone().at_by("http://outside/debian/", ask);
+        assert_eq!(other.proxy_to(&other.mirror), Some("http://proxy.outside"));
+        let other = options.at_by("http://elsewhere/debian", ask);
+        assert_eq!(other.proxy_to(&other.mirror), None);
     }
 }

@@ -69,6 +69,7 @@ impl Setting {
             security_mirror: None,
             keyring: self.signer.keyring(),
             proxy: None,
+            security_proxy: None,
             allow_expired: false,
             patience: quick,
         };

@@ -18,7 +18,7 @@ impl Signer {
             "",
             "--quick-generate-key",
             "Test Archive <test@archive.example>",
-            "rsa2048",
+            "ed25519",
             "sign",
             "never",
         ]);
