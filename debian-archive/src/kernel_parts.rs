@@ -22,7 +22,7 @@ pub fn is_part(name: &str) -> bool {
         })
 }
 
-/// Puts packages together that make up one kernel.
+/// Puts packages together that make up one kernel. A kernel of which a part is missing is none.
 pub fn assemble(packages: Vec<Package>) -> Vec<KernelPackages> {
     let by_name: BTreeMap<(&str, &Version), &Package> =
         packages.iter().map(|package| ((package.name.as_str(), &package.version), package)).collect();
@@ -43,13 +43,14 @@ pub fn assemble(packages: Vec<Package>) -> Vec<KernelPackages> {
         {
             return None;
         }
-        let parts: Vec<Package> = image
+        // One whose parts are not all there, as in a suite that is being renewed, could not be installed either.
+        let parts: Option<Vec<Package>> = image
             .depends
             .iter()
-            .filter(|name| name.ends_with(release))
-            .filter_map(|name| by_name.get(&(name.as_str(), &image.version)))
-            .map(|package| (*package).clone())
+            .filter(|name| is_part(name) && name.ends_with(release))
+            .map(|name| by_name.get(&(name.as_str(), &image.version)).map(|part| (*part).clone()))
             .collect();
+        let parts = parts?;
         // Where the kernel is a package of its own, this one has nothing but dependencies.
         let is_empty = parts.iter().any(|part| part.name.starts_with(PARTS[1]));
         let itself = (!is_empty).then(|| (*image).clone());

@@ -37,6 +37,24 @@ fn a_kernel_in_parts_is_put_together() {
 }
 
 #[test]
+fn a_kernel_without_one_of_its_parts_is_none() {
+    let parts = ["linux-binary-7.2.13+deb14-amd64", "linux-modules-7.2.13+deb14-amd64"];
+    let all = [
+        package("linux-image-7.2.13+deb14-amd64", "7.2.13-1", &[parts[0], parts[1], "kmod", "linux-base"]),
+        package(parts[0], "7.2.13-1", &[]),
+        package(parts[1], "7.2.13-1", &[]),
+    ];
+    assert_eq!(assemble(all.to_vec()).len(), 1);
+    for missing in 1..all.len() {
+        let mut packages = all.to_vec();
+        packages.remove(missing);
+        assert_eq!(assemble(packages.clone()), [], "without {}", all[missing].name);
+        packages.push(package(&all[missing].name, "7.2.12-1", &[]));
+        assert_eq!(assemble(packages), [], "{} of another version", all[missing].name);
+    }
+}
+
+#[test]
 fn parts_are_told_from_what_is_called_alike() {
     assert!(is_part("linux-image-6.1.0-37-cloud-amd64") && is_part("linux-modules-7.2.13+deb14-amd64"));
     for other in [
