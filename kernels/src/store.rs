@@ -202,8 +202,8 @@ impl KernelStore {
         staging.map(Scratch).map_err(|cause| Error::Open { path: self.directory.clone(), cause })
     }
 
-    /// Every stored kernel, by name.
-    pub fn list(&self) -> Result<Vec<Kernel>, Error> {
+    /// Every stored kernel, by name. One that cannot be read is left out, and `complain` gets to know why.
+    pub fn list(&self, complain: &mut dyn FnMut(Error)) -> Result<Vec<Kernel>, Error> {
         let failed = |cause| Error::Read { path: self.directory.clone(), cause };
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(failed)? {
@@ -211,11 +211,15 @@ impl KernelStore {
             names.extend(name.to_str().filter(|name| check_name(name).is_ok()).map(str::to_owned));
         }
         names.sort();
-        names
-            .iter()
-            .map(|name| self.get(name))
-            .filter(|kernel| !matches!(kernel, Err(Error::NotFound(_))))
-            .collect()
+        let mut kernels = Vec::with_capacity(names.len());
+        for name in &names {
+            match self.get(name) {
+                Ok(kernel) => kernels.push(kernel),
+                Err(Error::NotFound(_)) => {}
+                Err(error) => complain(error),
+            }
+        }
+        Ok(kernels)
     }
 
     /// The kernel of that name.

@@ -203,7 +203,15 @@ fn kernels_are_listed_chosen_and_removed() {
     fixture.add(&[&one]).unwrap();
     let named = |name| Addition { name: Some(name), replace: false };
     fixture.store.add(&[two.into()], &named("mine"), &|_| ()).unwrap();
-    let names = || fixture.store.list().unwrap().into_iter().map(|kernel| kernel.name).collect::<Vec<_>>();
+    let names = || {
+        fixture
+            .store
+            .list(&mut |error| panic!("{error}"))
+            .unwrap()
+            .into_iter()
+            .map(|kernel| kernel.name)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(names(), ["5.1", "mine"]);
     assert_eq!(fixture.store.default_kernel().unwrap().name, "5.1");
     fixture.store.set_default("mine").unwrap();
@@ -258,6 +266,20 @@ fn one_that_is_replaced_is_there_all_the_time() {
     let mut content = fixture.content();
     content.sort();
     assert_eq!(content, [".default", "mine"]);
+}
+
+#[test]
+fn one_damaged_kernel_does_not_hide_the_others() {
+    let fixture = Fixture::new();
+    for version in ["5.1", "5.2", "5.3"] {
+        fixture.add(&[&fixture.source(version, &vmlinux(version, None))]).unwrap();
+    }
+    fs::write(fixture.store.directory.join("5.2").join(DESCRIPTION), "{").unwrap();
+    let mut complaints = Vec::new();
+    let list = fixture.store.list(&mut |error| complaints.push(error.to_string())).unwrap();
+    assert_eq!(list.iter().map(|kernel| kernel.name.as_str()).collect::<Vec<_>>(), ["5.1", "5.3"]);
+    let [complaint] = &complaints[..] else { panic!("{complaints:?}") };
+    assert!(complaint.starts_with("the stored kernel 5.2 is damaged: "), "{complaint}");
 }
 
 #[test]

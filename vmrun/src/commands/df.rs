@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::age::age;
 use crate::arguments::{DfArguments, Format};
 use crate::home::Home;
-use crate::output::table;
+use crate::output::{complain, table};
 use crate::size;
 
 const KINDS: [(Kind, &str, &str); 4] = [
@@ -55,7 +55,7 @@ struct Kernels {
 impl Kernels {
     fn of(home: &Home) -> Result<Kernels> {
         let store = home.kernels()?;
-        let list = store.list()?;
+        let list = store.list(&mut |error| complain(&error.into()))?;
         let mut size = 0;
         for kernel in &list {
             size += store.allocated(kernel)?;

@@ -121,7 +121,13 @@ fn writable(root: &Path) -> io::Result<()> {
 }
 
 fn machine_kernels(home: &Home) -> Finding {
-    let kernels = match home.kernels().and_then(|store| Ok((store.list()?, store.default_name()?))) {
+    let mut damaged = Vec::new();
+    let mut complain = |error: kernels::Error| damaged.push(error.to_string());
+    let found = home.kernels().and_then(|store| Ok((store.list(&mut complain)?, store.default_name()?)));
+    if !damaged.is_empty() {
+        return Fail(damaged.join("; "));
+    }
+    let kernels = match found {
         Ok((kernels, _)) if kernels.is_empty() => {
             return Fail("none: add one with `vmrun kernel add linux-image-….deb`".into());
         }
@@ -139,7 +145,7 @@ fn machine_kernels(home: &Home) -> Finding {
 }
 
 fn emulation_kernel(home: &Home, emulated: bool) -> Finding {
-    let able = home.kernels().and_then(|store| Ok(store.list()?)).map(|list| {
+    let able = home.kernels().and_then(|store| Ok(store.list(&mut |_| ())?)).map(|list| {
         list.into_iter().find(|kernel| kernel.require(EMULATED_HOST).is_ok()).map(|kernel| kernel.name)
     });
     match able {

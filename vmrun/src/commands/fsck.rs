@@ -52,7 +52,8 @@ pub fn fsck(home: &Home, arguments: &FsckArguments) -> Result<u8> {
 fn damaged_kernels(home: &Home, steps: &Steps) -> Result<Vec<String>> {
     let store = home.kernels()?;
     let mut problems = Vec::new();
-    for kernel in store.list()? {
+    let kernels = store.list(&mut |error| problems.push(error.to_string()))?;
+    for kernel in kernels {
         steps.show(&format!("checking kernel {}", kernel.name));
         problems.extend(store.check(&kernel).err().map(|error| error.to_string()));
     }

@@ -68,7 +68,7 @@ pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
 }
 
 fn list(store: &KernelStore, default: Option<&str>, quiet: bool, format: Format) -> Result<()> {
-    let kernels = &store.list()?;
+    let kernels = &store.list(&mut |error| complain(&error.into()))?;
     if quiet {
         kernels.iter().for_each(|kernel| println!("{}", kernel.name));
         return Ok(());

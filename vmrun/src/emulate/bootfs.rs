@@ -10,6 +10,7 @@ use kernels::{EMULATED_HOST, Kernel, KernelStore, Signatures, cpio};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::home;
+use crate::output::complain;
 
 /// The kernel of that name; without a name, the default one if it has what the machine needs
 /// (9p, KVM, virtio-pci, virtio-console, overlayfs), else the first that has.
@@ -23,7 +24,7 @@ pub fn choose_kernel(kernels: &KernelStore, name: Option<&str>) -> Result<Kernel
     if let Some(kernel) = kernels.default_kernel().ok().filter(able) {
         return Ok(kernel);
     }
-    match kernels.list()?.into_iter().find(able) {
+    match kernels.list(&mut |error| complain(&error.into()))?.into_iter().find(able) {
         Some(kernel) => Ok(kernel),
         None => bail!(
             "no stored kernel can boot an emulated host (it needs 9p, which cloud kernels lack): \
