@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::tests::Fixture;
 use super::*;
-use crate::fixtures::packages::{apk, arch, cpio, cpio_entry, header, hex, rpm, rpm_of};
+use crate::fixtures::packages::{apk, arch, cpio, cpio_entry, header, hex, rpm, rpm_of, rpm_without};
 use crate::fixtures::{
     VERSION, bzimage, deb_for, files_tar, kernel_files, lay_out, module, tar, tool, vmlinux,
 };
@@ -157,6 +157,24 @@ fn cut_packages_are_refused_at_every_place() {
         for end in ends {
             refused(name, &content[..end], "cannot take a kernel from ");
         }
+    }
+}
+
+#[test]
+fn only_digests_that_an_rpm_has_are_said_to_be_checked() {
+    let payload = tool("gzip", &["-1"], &cpio(&kernel_files()));
+    let [header_digest, payload_digest] = [273, 5092];
+    for (without, expected) in [
+        (&[][..], "; SHA-256 of header and payload checked"),
+        (&[payload_digest], "; SHA-256 of header checked, its payload has none"),
+        (&[header_digest], "; SHA-256 of payload checked, its header has none"),
+        (&[header_digest, payload_digest], "; it has no SHA-256 to check"),
+    ] {
+        let content = rpm_without(without, "kernel-core", "x86_64", &payload);
+        let fixture = Fixture::new();
+        let kernel = fixture.add(&[&fixture.source("x.rpm", &content)]).unwrap();
+        let signature = &kernel.sources[0].signature;
+        assert!(signature.ends_with(expected), "{without:?}: {signature}");
     }
 }
 

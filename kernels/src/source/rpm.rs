@@ -50,7 +50,8 @@ pub fn collect(file: File, into: &mut Collection) -> Result<Facts, Error> {
     let package =
         format!("{} {}-{}", text(NAME, "name")?, text(VERSION, "version")?, text(RELEASE, "release")?);
     check_architecture(&package, text(ARCH, "architecture")?, &["x86_64", "noarch"])?;
-    if let Some(expected) = signatures.text(HEADER_SHA256)
+    let header_digest = signatures.text(HEADER_SHA256);
+    if let Some(expected) = header_digest
         && expected != hex(Sha256::digest(&header.bytes).as_slice())
     {
         return Err(Error::Package("its header does not have the SHA-256 that it says".into()));
@@ -58,11 +59,12 @@ pub fn collect(file: File, into: &mut Collection) -> Result<Facts, Error> {
     if header.text(PAYLOAD_FORMAT).is_some_and(|format| format != "cpio") {
         return Err(Error::Package("its payload is not cpio".into()));
     }
-    payload(from, header.text(PAYLOAD_SHA256), into)?;
+    let payload_digest = header.text(PAYLOAD_SHA256);
+    payload(from, payload_digest, into)?;
     Ok(Facts {
         format: "RPM package",
         package: Some(shown(package.as_bytes())),
-        signature: Some(signature(&signatures, header.text(PAYLOAD_SHA256).is_some())),
+        signature: Some(signature(&signatures, checked(header_digest.is_some(), payload_digest.is_some()))),
     })
 }
 
@@ -84,8 +86,17 @@ fn payload(from: impl Read, expected: Option<&str>, into: &mut Collection) -> Re
     }
 }
 
-fn signature(signatures: &RpmHeader, has_digest: bool) -> String {
-    let checked = if has_digest { "; SHA-256 of header and payload checked" } else { "" };
+/// What of the package had a digest, all of which were checked.
+fn checked(header: bool, payload: bool) -> &'static str {
+    match (header, payload) {
+        (true, true) => "; SHA-256 of header and payload checked",
+        (true, false) => "; SHA-256 of header checked, its payload has none",
+        (false, true) => "; SHA-256 of payload checked, its header has none",
+        (false, false) => "; it has no SHA-256 to check",
+    }
+}
+
+fn signature(signatures: &RpmHeader, checked: &str) -> String {
     let of = |tags: [u32; 2]| tags.iter().find_map(|tag| signatures.binary(*tag));
     let (kind, packet) = match (of(HEADER_SIGNATURES), of(PACKAGE_SIGNATURES)) {
         (Some(packet), _) => ("header", packet),
