@@ -154,6 +154,7 @@ fn a_build_that_is_called_off_leaves_nothing() {
     bench.seen.cancel.set(true);
     for source in ["tree", "linux.tar.zst"] {
         assert!(matches!(bench.build(source, &[]), Err(Error::Cancelled)));
+        assert_eq!(bench.seen.steps.take(), [BuildStep::Looking], "it is not even looked at to its end");
         assert_eq!(bench.cached(), [""; 0]);
     }
 }

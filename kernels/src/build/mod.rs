@@ -104,7 +104,7 @@ impl Builder {
         let wishes = wishes(order.fragments)?;
         let compiler = tools::check()?;
         watcher.step(BuildStep::Looking);
-        let source = order.source.look()?;
+        let source = order.source.look(watcher)?;
         let key = key(&source.identity, &wishes.to_config(), &compiler);
         let place = self.cache.join(&key);
         if let Some(known) = known(&place)? {

@@ -3,9 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
-use super::{Error, digest};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Error, Watcher, digest};
 use crate::staging::{Staging, StoreLock};
+
+/// How long it may take until a call-off is heard.
+const ATTENTION: Duration = Duration::from_millis(100);
 
 /// A package as the archive's signed index has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,31 +24,33 @@ pub struct Package {
 
 impl Package {
     /// Looks `name` up in the index that this host has. Nothing is downloaded.
-    pub fn find(name: &str) -> Result<Package, Error> {
+    pub fn find(name: &str, watcher: &dyn Watcher) -> Result<Package, Error> {
         let failed = |why: String| Error::Package { package: name.into(), why };
-        let said = apt(name, Path::new("/"), &["--print-uris"]).map_err(|error| failed(no_apt(&error)))?;
+        let said = attend(apt(name, Path::new("/"), &["--print-uris"]), watcher);
+        let said = said.map_err(|error| failed(no_apt(&error)))?.ok_or(Error::Cancelled)?;
         let text = String::from_utf8_lossy(&said.stdout);
         let found = text.lines().find_map(|line| parse(name, line));
         found.ok_or_else(|| failed(format!("{}; `apt-get update` may help", last_line(&said))))
     }
 
     /// The package's file in the `cache`, which may have been downloaded before.
-    pub fn fetch(&self, cache: &Path) -> Result<PathBuf, Error> {
+    pub fn fetch(&self, cache: &Path, watcher: &dyn Watcher) -> Result<PathBuf, Error> {
         let directory = cache.join("packages");
         let place = directory.join(&self.file);
         let failed = |cause| Error::Cache { path: directory.clone(), cause };
-        if place.is_file() && digest::of_file(&place).map_err(failed)? == self.sha256 {
+        if place.is_file() && digest::of_file(&place, watcher)? == self.sha256 {
             return Ok(place);
         }
         std::fs::create_dir_all(&directory).map_err(failed)?;
         let staging = Staging::new(&directory).map_err(failed)?;
         let refused = |why: String| Error::Package { package: self.name.clone(), why };
-        let said = apt(&self.name, staging.path(), &[]).map_err(|error| refused(no_apt(&error)))?;
+        let said = attend(apt(&self.name, staging.path(), &[]), watcher);
+        let said = said.map_err(|error| refused(no_apt(&error)))?.ok_or(Error::Cancelled)?;
         if !said.status.success() {
             return Err(refused(last_line(&said)));
         }
         let downloaded = staging.path().join(&self.file);
-        let found = digest::of_file(&downloaded).map_err(failed)?;
+        let found = digest::of_file(&downloaded, watcher)?;
         if found != self.sha256 {
             return Err(refused(format!("SHA-256 {found} came, the archive's index has {}", self.sha256)));
         }
@@ -58,15 +67,38 @@ impl std::fmt::Display for Package {
 }
 
 /// `apt-get download`, which leaves the file in `directory`, and needs not be root for that.
-fn apt(name: &str, directory: &Path, more: &[&str]) -> io::Result<Output> {
-    Command::new("apt-get")
-        .args(["download", "-q", "-o", "APT::Sandbox::User="])
+fn apt(name: &str, directory: &Path, more: &[&str]) -> Command {
+    let mut apt = Command::new("apt-get");
+    apt.args(["download", "-q", "-o", "APT::Sandbox::User="])
         .args(more)
         .arg(name)
         .current_dir(directory)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()
+        .env("LC_ALL", "C");
+    apt
+}
+
+/// What a program says until it ends; `None` when the build was called off.
+fn attend(mut command: Command, watcher: &dyn Watcher) -> io::Result<Option<Output>> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let id = Pid::from_child(&child);
+    let (sender, ended) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let output = child.wait_with_output();
+        // Nobody listens any more when it was called off.
+        let _ = sender.send(());
+        output
+    });
+    while !watcher.cancelled() {
+        if ended.recv_timeout(ATTENTION) != Err(RecvTimeoutError::Timeout) {
+            let output = reader.join().unwrap_or_else(|_| Err(io::Error::other("its output was lost")))?;
+            // ^C ends it before we hear of it.
+            return Ok((!watcher.cancelled()).then_some(output));
+        }
+    }
+    if ended.try_recv().is_err() {
+        let _ = kill_process(id, Signal::TERM);
+    }
+    Ok(None)
 }
 
 /// `'URI' FILE SIZE SHA256:DIGEST`
@@ -96,7 +128,34 @@ fn last_line(said: &Output) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use super::super::BuildStep;
     use super::*;
+
+    struct CalledOffAfter(Instant);
+
+    impl Watcher for CalledOffAfter {
+        fn step(&self, _: BuildStep) {}
+
+        fn cancelled(&self) -> bool {
+            Instant::now() > self.0
+        }
+    }
+
+    #[test]
+    fn a_program_that_nobody_waits_for_any_more_is_ended() {
+        let run = |script: &str, patience| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            attend(command, &CalledOffAfter(Instant::now() + patience)).unwrap()
+        };
+        let said = run("echo x; echo y >&2", Duration::from_secs(60)).unwrap();
+        assert_eq!((&said.stdout[..], &said.stderr[..]), (&b"x\n"[..], &b"y\n"[..]));
+        let begun = Instant::now();
+        assert!(run("exec sleep 50", Duration::from_millis(200)).is_none());
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
 
     #[test]
     fn what_apt_prints_is_read() {

@@ -48,24 +48,23 @@ impl Source {
     }
 
     /// Finds out which source this is, to the last byte.
-    pub(super) fn look(&self) -> Result<Looked, Error> {
+    pub(super) fn look(&self, watcher: &dyn Watcher) -> Result<Looked, Error> {
         match self {
             Source::Package(name) => {
-                let package = Package::find(name)?;
+                let package = Package::find(name, watcher)?;
                 Ok(Looked {
                     identity: format!("archive {}", package.sha256),
                     origin: Origin::Package(package),
                 })
             }
             Source::Archive(path) => {
-                let sha256 =
-                    digest::of_file(path).map_err(|cause| Error::Read { path: path.clone(), cause })?;
+                let sha256 = digest::of_file(path, watcher)?;
                 Ok(Looked { identity: format!("archive {sha256}"), origin: Origin::Archive(path.clone()) })
             }
             Source::Tree(path) => {
                 let root = path.canonicalize().map_err(|cause| Error::Read { path: path.clone(), cause })?;
                 check_tree(&root)?;
-                let identity = format!("tree {}", tree_identity(&root)?);
+                let identity = format!("tree {}", tree_identity(&root, watcher)?);
                 Ok(Looked { identity, origin: Origin::Tree(root) })
             }
         }
@@ -92,7 +91,7 @@ impl Looked {
             Origin::Archive(path) => path.clone(),
             Origin::Package(package) => {
                 watcher.step(BuildStep::Downloading(package.to_string()));
-                package.fetch(cache)?
+                package.fetch(cache, watcher)?
             }
         };
         watcher.step(BuildStep::Unpacking);
@@ -182,7 +181,7 @@ fn not_source(path: &Path, why: &str) -> Error {
 }
 
 /// A digest over names and contents of a tree, but for its history.
-fn tree_identity(root: &Path) -> Result<String, Error> {
+fn tree_identity(root: &Path, watcher: &dyn Watcher) -> Result<String, Error> {
     let failed = |path: &Path, cause| Error::Read { path: path.to_owned(), cause };
     let mut digest = Sha256::new();
     let mut files = 0;
@@ -207,21 +206,22 @@ fn tree_identity(root: &Path) -> Result<String, Error> {
             let name = path.strip_prefix(root).unwrap_or(&path).as_os_str().as_bytes();
             digest.update((name.len() as u64).to_le_bytes());
             digest.update(name);
-            let content = content_digest(&path, kind).map_err(|cause| failed(&path, cause))?;
+            let content = content_digest(&path, kind, watcher)?;
             digest.update(content);
         }
     }
     Ok(hexadecimal(&digest.finalize()))
 }
 
-fn content_digest(path: &Path, kind: fs::FileType) -> io::Result<[u8; 32]> {
+fn content_digest(path: &Path, kind: fs::FileType, watcher: &dyn Watcher) -> Result<[u8; 32], Error> {
     let mut digest = Sha256::new();
     if kind.is_symlink() {
+        let target = fs::read_link(path).map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
         digest.update(b"link");
-        digest.update(fs::read_link(path)?.as_os_str().as_bytes());
+        digest.update(target.as_os_str().as_bytes());
     } else if kind.is_file() {
         digest.update(b"file");
-        digest::update(&mut digest, path)?;
+        digest::update(&mut digest, path, watcher)?;
     }
     Ok(digest.finalize().into())
 }

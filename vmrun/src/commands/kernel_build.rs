@@ -43,6 +43,11 @@ pub fn build(
         }
         built => built?,
     };
+    // What is left to do can be ended anywhere: the store clears up what is half there.
+    watcher.let_go();
+    if watcher.cancelled() {
+        return Ok(INTERRUPTED);
+    }
     if !built.strange.is_empty() {
         warn(&format!("vmrun: this kernel has no {}: left out", built.strange.join(", ")));
     }
@@ -65,15 +70,28 @@ pub fn build(
 struct Attention {
     steps: Steps,
     cancelled: Arc<AtomicBool>,
+    /// Whether there is no build any more that could be called off.
+    over: Arc<AtomicBool>,
 }
 
 impl Attention {
     fn new() -> Result<Attention> {
         let cancelled = Arc::new(AtomicBool::new(false));
+        let over = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                i32::from(INTERRUPTED),
+                Arc::clone(&over),
+            )?;
             signal_hook::flag::register(signal, Arc::clone(&cancelled))?;
         }
-        Ok(Attention { steps: Steps::new(), cancelled })
+        Ok(Attention { steps: Steps::new(), cancelled, over })
+    }
+
+    /// From now on a signal ends vmrun at once.
+    fn let_go(&self) {
+        self.over.store(true, Ordering::SeqCst);
     }
 }
 
