@@ -1,101 +1,28 @@
 //! The kernels that vmrun keeps: `kernels/NAME/{kernel.json, vmlinux, config, modules.disk, modules/,
 //! archives/}`.
 
+mod description;
+mod error;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::ability::{Abilities, knowledge};
 use crate::bounded::Bounded;
-use crate::config::{ConfigSource, KernelConfig};
 use crate::feature::{EMULATED_HOST, Feature, LATER, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
-use crate::image::{self, Facts};
-use crate::kernel::{DESCRIPTION, Description, Kernel, MODULES, MODULES_DISK, VMLINUX};
+use crate::kernel::{DESCRIPTION, Description, Kernel, MODULES, MODULES_DISK};
 use crate::modules::{self, DiskMaker, ModuleTree, Signatures};
 use crate::source::{self, Collection, Provenance, Source};
 use crate::staging::{self, Staging, StoreLock};
 use crate::sums;
+use description::describe;
+pub use error::Error;
 
 /// Names the default kernel.
 const DEFAULT: &str = ".default";
 const DESCRIPTION_LIMIT: u64 = 1 << 20;
 const LONGEST_NAME: usize = 128;
-
-/// What a kernel needs beside its own image before user space runs, in bytes. With Debian's 6.1
-/// (whose image ends at 62 MiB) that makes 128 MiB, the least in which it was seen to start.
-const MEMORY_BESIDE_IMAGE: u64 = 64 << 20;
-const MEMORY_STEP: u64 = 16 << 20;
-
-/// Why something could not be done with the stored kernels. Each is one line for the user.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("cannot use {} as the store of kernels: {cause}", path.display())]
-    Open {
-        path: PathBuf,
-        #[source]
-        cause: io::Error,
-    },
-    #[error("cannot write {}: {cause}", path.display())]
-    Write {
-        path: PathBuf,
-        #[source]
-        cause: io::Error,
-    },
-    #[error("cannot read {}: {cause}", path.display())]
-    Read {
-        path: PathBuf,
-        #[source]
-        cause: io::Error,
-    },
-    #[error("cannot take a kernel from {}: {cause}", path.display())]
-    Source {
-        path: PathBuf,
-        #[source]
-        cause: source::Error,
-    },
-    #[error("cannot take a kernel from {sources}: {cause}")]
-    Image {
-        sources: String,
-        #[source]
-        cause: image::Error,
-    },
-    #[error(
-        "there are modules in {sources}, but no kernel: add the package that has boot/vmlinuz-{version} \
-         (Ubuntu's linux-image-…, Fedora's kernel-core-…) in the same command"
-    )]
-    NoImage { sources: String, version: String },
-    #[error("there is no kernel in {sources}")]
-    Empty { sources: String },
-    #[error("the kernel is version {kernel}, but its modules are for {modules}")]
-    Versions { kernel: String, modules: String },
-    #[error(
-        "the kernel {version} from {sources} has no modules, and needs them: {missing} (for Ubuntu, add \
-             linux-modules-{version} in the same command)"
-    )]
-    NoModules { sources: String, version: String, missing: String },
-    #[error(
-        "{0:?} cannot be a kernel's name: letters, digits, and inside it the signs . _ + - ~ : make one, at most \
-         {LONGEST_NAME} of them"
-    )]
-    Name(String),
-    #[error("there is another kernel named {0} already: choose a name with --name, or remove it")]
-    Exists(String),
-    #[error("there is no kernel named {0}")]
-    NotFound(String),
-    #[error("there is no kernel yet: add one with vmrun kernel add")]
-    NoDefault,
-    #[error("the stored kernel {name} is damaged: {why}: remove it and add it again")]
-    Damaged { name: String, why: String },
-    #[error("the kernel {kernel} lacks {missing}, needed for {feature}")]
-    Lacks { kernel: String, feature: Feature, missing: String },
-    #[error("the kernel {kernel}: {cause}")]
-    Modules {
-        kernel: String,
-        #[source]
-        cause: modules::Error,
-    },
-}
 
 /// How a kernel is to be stored.
 #[derive(Debug, Clone, Copy, Default)]
@@ -368,82 +295,6 @@ impl KernelStore {
         StoreLock::acquire(&self.directory)
             .map_err(|cause| Error::Open { path: self.directory.clone(), cause })
     }
-}
-
-/// Unpacks the collected kernel and works out what it is; leaves the description in `directory`.
-fn describe(
-    collection: &Collection,
-    directory: &Path,
-    known: Vec<Provenance>,
-    sources: &str,
-    progress: &dyn Fn(Step<'_>),
-) -> Result<Description, Error> {
-    let version = collection.modules_version().map(|version| version.to_string_lossy().into_owned());
-    let Some(image) = collection.image_path() else {
-        return Err(match version {
-            Some(version) => Error::NoImage { sources: sources.into(), version },
-            None => Error::Empty { sources: sources.into() },
-        });
-    };
-    progress(Step::Unpacking);
-    let (facts, embedded) = unpack(image, directory, sources)?;
-    if let Some(modules) = version.filter(|modules| *modules != facts.version) {
-        return Err(Error::Versions { kernel: facts.version, modules });
-    }
-
-    progress(Step::Examining);
-    let (config, source) = configuration(collection, embedded)?;
-    let tree = ModuleTree::open(&directory.join(MODULES))
-        .map_err(|cause| Error::Modules { kernel: facts.version.clone(), cause })?;
-    let description = Description {
-        minimum_memory: (facts.memory_end + MEMORY_BESIDE_IMAGE).next_multiple_of(MEMORY_STEP),
-        version: facts.version,
-        config_source: knowledge(source, &tree),
-        // Who does not say what it wants gets what it was shipped with.
-        insists_on_signatures: config.as_ref().is_none_or(KernelConfig::insists_on_signatures),
-        relocations: Some(facts.relocations),
-        modules: tree.len(),
-        abilities: Abilities::find(config.as_ref(), &tree),
-        identity: collection.identity(),
-        size: collection.bytes(),
-        sources: known,
-    };
-    let path = directory.join(DESCRIPTION);
-    let text = serde_json::to_vec_pretty(&description).map_err(io::Error::from);
-    text.and_then(|text| fs::write(&path, text)).map_err(|cause| Error::Write { path, cause })?;
-    Ok(description)
-}
-
-fn unpack(image: &Path, directory: &Path, sources: &str) -> Result<(Facts, Option<Vec<u8>>), Error> {
-    let failed = |cause| Error::Image { sources: sources.into(), cause };
-    let path = directory.join(VMLINUX);
-    let mut options = File::options();
-    let mut vmlinux = options
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .map_err(|cause| Error::Write { path, cause })?;
-    let packed = File::open(image).map_err(|cause| failed(cause.into()))?;
-    let facts = image::unpack(&packed, &mut vmlinux).map_err(failed)?;
-    let embedded = image::embedded_config(&vmlinux).map_err(failed)?;
-    fs::remove_file(image).map_err(|cause| failed(cause.into()))?;
-    Ok((facts, embedded))
-}
-
-fn configuration(
-    collection: &Collection,
-    embedded: Option<Vec<u8>>,
-) -> Result<(Option<KernelConfig>, Option<ConfigSource>), Error> {
-    let (text, source) = match (collection.config_path(), embedded) {
-        (Some(path), _) => {
-            let text = fs::read(path).map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
-            (text, ConfigSource::File)
-        }
-        (None, Some(text)) => (text, ConfigSource::Embedded),
-        (None, None) => return Ok((None, None)),
-    };
-    Ok((Some(KernelConfig::parse(&String::from_utf8_lossy(&text))), Some(source)))
 }
 
 /// Whether what the store says of a kernel's directory is that nobody can use it: its description makes no sense, or

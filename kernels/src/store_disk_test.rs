@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::*;
+use crate::ability::Abilities;
 use crate::fixtures::{VERSION, deb, files_tar, kernel_files, module, tool};
 
 fn archive(tree: &mut dyn Read, disk: &Path, _: &Abilities) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::tests::Fixture;
 use super::*;
+use crate::config::ConfigSource;
 use crate::fixtures::packages::{apk, arch, cpio, cpio_entry, header, hex, rpm, rpm_of, rpm_without};
 use crate::fixtures::{
     VERSION, bzimage, deb_for, files_tar, kernel_files, lay_out, module, tar, tool, vmlinux,

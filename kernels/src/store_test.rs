@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::ability::Ability;
+use crate::config::ConfigSource;
 use crate::fixtures::{self, Entry, VERSION, bzimage, deb, kernel_deb, kernel_files, tool, vmlinux};
 
 pub struct Fixture {

@@ -1,0 +1,78 @@
+//! What can go wrong with the stored kernels.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::LONGEST_NAME;
+use crate::feature::Feature;
+use crate::{image, modules, source};
+
+/// Why something could not be done with the stored kernels. Each is one line for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot use {} as the store of kernels: {cause}", path.display())]
+    Open {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot write {}: {cause}", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot read {}: {cause}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot take a kernel from {}: {cause}", path.display())]
+    Source {
+        path: PathBuf,
+        #[source]
+        cause: source::Error,
+    },
+    #[error("cannot take a kernel from {sources}: {cause}")]
+    Image {
+        sources: String,
+        #[source]
+        cause: image::Error,
+    },
+    #[error(
+        "there are modules in {sources}, but no kernel: add the package that has boot/vmlinuz-{version} \
+         (Ubuntu's linux-image-…, Fedora's kernel-core-…) in the same command"
+    )]
+    NoImage { sources: String, version: String },
+    #[error("there is no kernel in {sources}")]
+    Empty { sources: String },
+    #[error("the kernel is version {kernel}, but its modules are for {modules}")]
+    Versions { kernel: String, modules: String },
+    #[error(
+        "the kernel {version} from {sources} has no modules, and needs them: {missing} (for Ubuntu, add \
+             linux-modules-{version} in the same command)"
+    )]
+    NoModules { sources: String, version: String, missing: String },
+    #[error(
+        "{0:?} cannot be a kernel's name: letters, digits, and inside it the signs . _ + - ~ : make one, at most \
+         {LONGEST_NAME} of them"
+    )]
+    Name(String),
+    #[error("there is another kernel named {0} already: choose a name with --name, or remove it")]
+    Exists(String),
+    #[error("there is no kernel named {0}")]
+    NotFound(String),
+    #[error("there is no kernel yet: add one with vmrun kernel add")]
+    NoDefault,
+    #[error("the stored kernel {name} is damaged: {why}: remove it and add it again")]
+    Damaged { name: String, why: String },
+    #[error("the kernel {kernel} lacks {missing}, needed for {feature}")]
+    Lacks { kernel: String, feature: Feature, missing: String },
+    #[error("the kernel {kernel}: {cause}")]
+    Modules {
+        kernel: String,
+        #[source]
+        cause: modules::Error,
+    },
+}
