@@ -56,7 +56,8 @@ fn garbage_on_the_sockets_harms_nobody() {
             let mut garbage = vec![0; 1 + round * 40];
             random.read_exact(&mut garbage).unwrap();
             if round % 3 == 0 {
-                // A frame of a length that can be, and nothing sensible in it.
+                // A frame of a length that can be, and nothing sensible in it: by chance, it would be a wish.
+                garbage[0] = 0xff;
                 let length = (garbage.len() as u32).to_le_bytes();
                 garbage.splice(0..0, length);
             }
