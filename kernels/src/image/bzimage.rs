@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Error;
+use ::vmlinux::Error as Refusal;
 
 /// As much of the file as [`payload`] wants to see, in bytes.
 pub const HEADER_END: usize = 0x268;
@@ -30,17 +31,18 @@ pub fn is(start: &[u8]) -> bool {
 /// Where in the file the compressed vmlinux lies.
 pub fn payload(start: &[u8]) -> Result<Range<u64>, Error> {
     let start: &[u8; HEADER_END] =
-        start.try_into().map_err(|_| Error::Damaged("its boot header is cut off".into()))?;
+        start.try_into().map_err(|_| Refusal::Damaged("its boot header is cut off".into()))?;
     let version = u16_at(start, VERSION);
     if version < VERSION_WITH_PAYLOAD {
-        return Err(Error::Damaged(format!(
+        return Err(Refusal::Damaged(format!(
             "boot protocol {}.{:02} is older than 2.08 (Linux 2.6.26)",
             version >> 8,
             version & 0xff
-        )));
+        ))
+        .into());
     }
     if version >= VERSION_WITH_LOAD_FLAGS && u16_at(start, LOAD_FLAGS) & KERNEL_64 == 0 {
-        return Err(Error::OtherArchitecture("32-bit x86".into()));
+        return Err(Refusal::OtherArchitecture("32-bit x86".into()).into());
     }
     // Zero stands for four, for the sake of very old boot loaders.
     let sectors = match start[SETUP_SECTORS] {
@@ -50,7 +52,7 @@ pub fn payload(start: &[u8]) -> Result<Range<u64>, Error> {
     let begin = (sectors + 1) * 512 + u64::from(u32_at(start, PAYLOAD_OFFSET));
     let length = u64::from(u32_at(start, PAYLOAD_LENGTH));
     if length == 0 {
-        return Err(Error::Damaged("it has no payload".into()));
+        return Err(Refusal::Damaged("it has no payload".into()).into());
     }
     Ok(begin..begin + length)
 }

@@ -10,6 +10,8 @@ use std::os::unix::fs::FileExt;
 use crate::bounded::Bounded;
 use crate::compression::{self, Compression, read_start};
 
+use ::vmlinux::Error as Refusal;
+
 pub use vmlinux::Facts;
 
 /// The largest vmlinux that is accepted, in bytes.
@@ -18,18 +20,12 @@ pub const VMLINUX_LIMIT: u64 = 1 << 30;
 /// Why a file could not be taken as a kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("this is not a kernel: {0}")]
-    NotAKernel(String),
-    #[error("this kernel is for {0}, not x86-64")]
-    OtherArchitecture(String),
     #[error("cannot unpack the kernel: {0}")]
     Unpack(#[source] io::Error),
-    #[error("the kernel's image is damaged: {0}")]
-    Damaged(String),
     #[error("cannot read or write the kernel: {0}")]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Vmlinux(#[from] ::vmlinux::Error),
+    Refused(#[from] Refusal),
 }
 
 /// Writes the vmlinux that `image` is or holds to `out`, and says what is in it. `image` is a
@@ -49,15 +45,16 @@ pub fn unpack(image: &File, out: &mut File) -> Result<Facts, Error> {
             let payload = bzimage::payload(start)?;
             let length = image.metadata()?.len();
             if payload.end > length {
-                return Err(Error::Damaged(format!(
+                return Err(Refusal::Damaged(format!(
                     "its payload ends at byte {}, the file at byte {length}",
                     payload.end
-                )));
+                ))
+                .into());
             }
             let mut magic = [0; compression::MAGIC_LENGTH];
             image.read_exact_at(&mut magic, payload.start)?;
             if Compression::of(&magic) == Compression::None && !magic.starts_with(vmlinux::MAGIC) {
-                return Err(Error::Damaged("its payload's compression is unknown".into()));
+                return Err(Refusal::Damaged("its payload's compression is unknown".into()).into());
             }
             reader.seek(SeekFrom::Start(payload.start))?;
             compression::reader(reader.take(payload.end - payload.start)).map_err(Error::Unpack)?
@@ -81,7 +78,7 @@ enum Form {
 
 fn recognise(start: &[u8]) -> Result<Form, Error> {
     if start.is_empty() {
-        return Err(Error::NotAKernel("it is empty".into()));
+        return Err(Refusal::NotAKernel("it is empty".into()).into());
     }
     if start.starts_with(vmlinux::MAGIC) {
         return Ok(Form::Elf);
@@ -90,32 +87,32 @@ fn recognise(start: &[u8]) -> Result<Form, Error> {
         return Ok(Form::BzImage);
     }
     if start.get(56..60) == Some(b"ARM\x64") {
-        return Err(Error::OtherArchitecture("arm64".into()));
+        return Err(Refusal::OtherArchitecture("arm64".into()).into());
     }
     if start.get(48..56) == Some(b"RISCV\0\0\0") || start.get(56..60) == Some(b"RSC\x05") {
-        return Err(Error::OtherArchitecture("riscv64".into()));
+        return Err(Refusal::OtherArchitecture("riscv64".into()).into());
     }
     if start.starts_with(b"MZ") {
-        return Err(portable_executable(start));
+        return Err(portable_executable(start).into());
     }
     if Compression::of(start) != Compression::None {
         return Ok(Form::Compressed);
     }
-    Err(Error::NotAKernel("neither a vmlinux (ELF), a bzImage nor a compressed vmlinux".into()))
+    Err(Refusal::NotAKernel("neither a vmlinux (ELF), a bzImage nor a compressed vmlinux".into()).into())
 }
 
 /// What an EFI program that is no bzImage is: another architecture's kernel, or no kernel.
-fn portable_executable(start: &[u8]) -> Error {
+fn portable_executable(start: &[u8]) -> Refusal {
     let field = |at: usize, length: usize| start.get(at..at.checked_add(length)?);
     let offset = field(0x3c, 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
     let machine =
         field(offset as usize + 4, 2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_le_bytes);
     match machine {
-        Some(0xaa64) => Error::OtherArchitecture("arm64".into()),
-        Some(0x01c0 | 0x01c2 | 0x01c4) => Error::OtherArchitecture("arm".into()),
-        Some(0x5064) => Error::OtherArchitecture("riscv64".into()),
-        Some(0x6264) => Error::OtherArchitecture("loongarch64".into()),
-        _ => Error::NotAKernel("an EFI or Windows program without a Linux boot header".into()),
+        Some(0xaa64) => Refusal::OtherArchitecture("arm64".into()),
+        Some(0x01c0 | 0x01c2 | 0x01c4) => Refusal::OtherArchitecture("arm".into()),
+        Some(0x5064) => Refusal::OtherArchitecture("riscv64".into()),
+        Some(0x6264) => Refusal::OtherArchitecture("loongarch64".into()),
+        _ => Refusal::NotAKernel("an EFI or Windows program without a Linux boot header".into()),
     }
 }
 

@@ -8,6 +8,7 @@ use vmlinux::{Segment, Vmlinux};
 
 use super::Error;
 use crate::bounded::Bounded;
+use ::vmlinux::Error as Refusal;
 
 pub use vmlinux::MAGIC;
 
@@ -36,7 +37,7 @@ pub fn inspect(vmlinux: &File) -> Result<Facts, Error> {
             return Ok(Facts { version, memory_end: kernel.memory().end, relocations });
         }
     }
-    Err(Error::NotAKernel("an ELF file without a \"Linux version\" in it".into()))
+    Err(Refusal::NotAKernel("an ELF file without a \"Linux version\" in it".into()).into())
 }
 
 /// The configuration between IKCFG_ST and IKCFG_ED, unpacked.
@@ -48,7 +49,7 @@ pub fn embedded_config(vmlinux: &File) -> Result<Option<Vec<u8>>, Error> {
         let mut config = Vec::new();
         Bounded::new(packed, CONFIG_LIMIT, "the kernel's embedded configuration")
             .read_to_end(&mut config)
-            .map_err(|error| Error::Damaged(format!("its embedded configuration: {error}")))?;
+            .map_err(|error| Refusal::Damaged(format!("its embedded configuration: {error}")))?;
         return Ok(Some(config));
     }
     Ok(None)
