@@ -1,5 +1,7 @@
 //! Directories that become part of the store whole, or never.
 
+pub mod set_aside;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,11 +18,13 @@ pub struct StoreLock {
 }
 
 impl StoreLock {
-    /// Waits until no other process changes the store.
+    /// Waits until no other process changes the store, and ends what one that was killed has begun.
     pub fn acquire(store: &Path) -> io::Result<StoreLock> {
         let file = File::options().create(true).truncate(false).write(true).open(store.join(LOCK))?;
         retry(|| flock(&file, FlockOperation::LockExclusive))?;
-        Ok(StoreLock { _file: file })
+        let lock = StoreLock { _file: file };
+        set_aside::settle(store, &lock)?;
+        Ok(lock)
     }
 }
 
@@ -72,18 +76,12 @@ impl Staging {
         sync_parent(other)
     }
 
-    /// For moments there is neither.
-    fn replace_in_two_steps(&mut self, _lock: &StoreLock, other: &Path) -> io::Result<()> {
+    /// For a moment there is neither, and whoever looks then waits for the lock.
+    fn replace_in_two_steps(&mut self, lock: &StoreLock, other: &Path) -> io::Result<()> {
         let store = other.parent().unwrap_or(Path::new(""));
-        let grave = tempfile::Builder::new().prefix(PREFIX).tempdir_in(store)?;
-        let aside = grave.path().join("removed");
-        fs::rename(other, &aside)?;
-        if let Err(error) = fs::rename(self.path(), other) {
-            fs::rename(&aside, other)?;
-            return Err(error);
-        }
+        set_aside::replace(store, self.path(), other, lock)?;
         self.path = None;
-        sync_parent(other)
+        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::feature::{EMULATED_HOST, Feature, LATER, MACHINE_WITH_BLOCK, MACHINE_
 use crate::kernel::{DESCRIPTION, Description, Kernel, MODULES, MODULES_DISK};
 use crate::modules::{self, DiskMaker, ModuleTree, Signatures};
 use crate::source::{self, Collection, Provenance, Source};
-use crate::staging::{self, Staging, StoreLock};
+use crate::staging::{self, Staging, StoreLock, set_aside};
 use crate::sums;
 use description::describe;
 pub use error::Error;
@@ -137,7 +137,9 @@ impl KernelStore {
             let name = entry.map_err(failed)?.file_name();
             names.extend(name.to_str().filter(|name| check_name(name).is_ok()).map(str::to_owned));
         }
+        names.extend(set_aside::names(&self.directory).map_err(failed)?);
         names.sort();
+        names.dedup();
         let mut kernels = Vec::with_capacity(names.len());
         for name in &names {
             match self.get(name) {
@@ -152,6 +154,19 @@ impl KernelStore {
     /// The kernel of that name.
     pub fn get(&self, name: &str) -> Result<Kernel, Error> {
         check_name(name).map_err(|_| Error::NotFound(name.into()))?;
+        match self.read(name) {
+            // Another may be taking its place, or the process that did so was killed.
+            Err(Error::NotFound(_)) => {
+                if set_aside::holds(&self.directory, name) {
+                    drop(self.lock()?);
+                }
+                self.read(name)
+            }
+            read => read,
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Kernel, Error> {
         let directory = self.directory.join(name);
         let path = directory.join(DESCRIPTION);
         let file = match File::open(&path) {

@@ -270,6 +270,29 @@ fn one_that_is_replaced_is_there_all_the_time() {
 }
 
 #[test]
+fn one_that_a_killed_process_has_set_aside_is_there_again() {
+    let fixture = Fixture::new();
+    let source = fixture.source("one", &vmlinux("5.1", None));
+    let kernel = fixture.add(&[&source]).unwrap();
+    let aside = fixture.store.directory.join(".replaced-5.1");
+    type Look = fn(&KernelStore) -> Kernel;
+    let looks: [Look; 4] = [
+        |store| store.get("5.1").unwrap(),
+        |store| store.default_kernel().unwrap(),
+        |store| store.list(&mut |error| panic!("{error}")).unwrap().remove(0),
+        |store| store.set_default("5.1").and_then(|()| store.get("5.1")).unwrap(),
+    ];
+    for look in looks {
+        fs::rename(&kernel.directory, &aside).unwrap();
+        assert_eq!(look(&fixture.store), kernel);
+        assert!(!aside.exists());
+    }
+    fs::rename(&kernel.directory, &aside).unwrap();
+    fixture.store.remove("5.1").unwrap();
+    assert_eq!(fixture.content(), [""; 0]);
+}
+
+#[test]
 fn one_damaged_kernel_does_not_hide_the_others() {
     let fixture = Fixture::new();
     for version in ["5.1", "5.2", "5.3"] {
