@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as ValueError;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::{ConfigSource, KernelConfig, Setting};
 use crate::feature::{Feature, KernelOption};
@@ -43,9 +45,23 @@ impl fmt::Display for Ability {
 }
 
 /// How a kernel offers each feature.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct Abilities(BTreeMap<Feature, Ability>);
+
+impl<'de> Deserialize<'de> for Abilities {
+    /// A newer vmrun may have known more features, and more ways to offer one: the former are passed over, and the
+    /// latter not known.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Abilities, D::Error> {
+        let written = BTreeMap::<String, serde_json::Value>::deserialize(from)?;
+        let known = written.into_iter().filter_map(|(feature, ability)| {
+            let feature =
+                Feature::deserialize(feature.into_deserializer()).map_err(drop::<ValueError>).ok()?;
+            Some((feature, serde_json::from_value(ability).unwrap_or(Ability::Unknown)))
+        });
+        Ok(Abilities(known.collect()))
+    }
+}
 
 impl Abilities {
     /// How the kernel offers `feature`.

@@ -24,6 +24,9 @@ pub enum ConfigSource {
     Modules,
     /// Neither configuration nor modules: nothing is known.
     Nothing,
+    /// What a newer vmrun, which added the kernel, found it by.
+    #[serde(other)]
+    Other,
 }
 
 impl std::fmt::Display for ConfigSource {
@@ -33,6 +36,7 @@ impl std::fmt::Display for ConfigSource {
             ConfigSource::Embedded => "IKCONFIG",
             ConfigSource::Modules => "modules.builtin",
             ConfigSource::Nothing => "nothing (no config, no modules)",
+            ConfigSource::Other => "what a newer vmrun found",
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::modules::{self, DiskMaker, ModuleTree, Signatures};
 use crate::source::{self, Collection, Provenance, Source};
 use crate::staging::{self, Staging, StoreLock, set_aside};
 use crate::sums;
-use description::describe;
+use description::{Unreadable, describe};
 pub use error::Error;
 
 /// Names the default kernel.
@@ -184,7 +184,10 @@ impl KernelStore {
                 _ => Error::Read { path, cause },
             },
         )?;
-        let description = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let description = description::parse(&text).map_err(|unreadable| match unreadable {
+            Unreadable::Newer => Error::Newer(name.into()),
+            Unreadable::Damaged(why) => damaged(why),
+        })?;
         Ok(Kernel::new(name, directory, description))
     }
 

@@ -328,6 +328,20 @@ fn a_damaged_one_is_replaced_where_that_is_wanted() {
 }
 
 #[test]
+fn one_of_a_newer_vmrun_is_left_alone_and_can_be_removed() {
+    let fixture = Fixture::new();
+    let source = fixture.source("one", &vmlinux("5.1", None));
+    let kernel = fixture.add(&[&source]).unwrap();
+    fs::write(kernel.directory.join(DESCRIPTION), r#"{"format": 1000}"#).unwrap();
+    let complaint = fixture.store.get("5.1").unwrap_err().to_string();
+    assert!(complaint.starts_with("the stored kernel 5.1 was made by a newer vmrun: upgrade"), "{complaint}");
+    let replace = Addition { name: None, replace: true };
+    assert!(matches!(fixture.store.add(&[source.into()], &replace, &|_| ()), Err(Error::Newer(_))));
+    fixture.store.remove("5.1").unwrap();
+    assert_eq!(fixture.content(), [""; 0]);
+}
+
+#[test]
 fn many_at_once_leave_one_kernel() {
     let fixture = Fixture::new();
     let source = fixture.source("kernel.deb", &kernel_deb());

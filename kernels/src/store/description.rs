@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Error, Step};
 use crate::ability::{Abilities, knowledge};
 use crate::config::{ConfigSource, KernelConfig};
@@ -11,6 +13,10 @@ use crate::image::{self, Facts};
 use crate::kernel::{DESCRIPTION, Description, MODULES, VMLINUX};
 use crate::modules::ModuleTree;
 use crate::source::{Collection, Provenance};
+
+/// Grows when a description, or what lies beside it, means something else than an older vmrun would take it for. A
+/// further field or ability does not need that.
+const FORMAT: u32 = 1;
 
 /// What a kernel needs beside its own image before user space runs, in bytes. With Debian's 6.1
 /// (whose image ends at 62 MiB) that makes 128 MiB, the least in which it was seen to start.
@@ -56,9 +62,43 @@ pub fn describe(
         sources: known,
     };
     let path = directory.join(DESCRIPTION);
-    let text = serde_json::to_vec_pretty(&description).map_err(io::Error::from);
-    text.and_then(|text| fs::write(&path, text)).map_err(|cause| Error::Write { path, cause })?;
+    let text = serde_json::to_vec_pretty(&Written { format: FORMAT, description: &description });
+    let written = text.map_err(io::Error::from).and_then(|text| fs::write(&path, text));
+    written.map_err(|cause| Error::Write { path, cause })?;
     Ok(description)
+}
+
+/// Reads what an older or a newer vmrun has written, too: what is not known of it is passed over, unless the newer
+/// one has said that this would be wrong.
+pub fn parse(text: &str) -> Result<Description, Unreadable> {
+    let damaged = |error: serde_json::Error| Unreadable::Damaged(error.to_string());
+    let format: Format = serde_json::from_str(text).map_err(damaged)?;
+    match format.format > FORMAT {
+        true => Err(Unreadable::Newer),
+        false => serde_json::from_str(text).map_err(damaged),
+    }
+}
+
+/// Why a description cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    Newer,
+    Damaged(String),
+}
+
+/// A description as it is written down.
+#[derive(Serialize)]
+struct Written<'a> {
+    format: u32,
+    #[serde(flatten)]
+    description: &'a Description,
+}
+
+/// Those that were written before there was a number have none.
+#[derive(Deserialize)]
+struct Format {
+    #[serde(default)]
+    format: u32,
 }
 
 fn unpack(image: &Path, directory: &Path, sources: &str) -> Result<(Facts, Option<Vec<u8>>), Error> {
@@ -91,4 +131,62 @@ fn configuration(
         (None, None) => return Ok((None, None)),
     };
     Ok((Some(KernelConfig::parse(&String::from_utf8_lossy(&text))), Some(source)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::ability::Ability;
+    use crate::feature::Feature;
+
+    fn parse(changed: &[(&str, Value)]) -> Result<Description, Unreadable> {
+        let mut description = json!({
+            "version": "6.1.0", "config_source": "file", "minimum_memory": 1 << 27, "insists_on_signatures": false,
+            "modules": 1, "abilities": { "erofs": "module", "ext4": { "absent": { "missing": "CONFIG_EXT4_FS" } } },
+            "identity": "00",
+        });
+        for (name, value) in changed {
+            description[name] = value.clone();
+        }
+        super::parse(&description.to_string())
+    }
+
+    #[test]
+    fn what_a_newer_one_knows_besides_is_passed_over() {
+        let old = parse(&[]).unwrap();
+        let further = [
+            ("format", json!(FORMAT)),
+            ("colour", json!({ "of": ["its", "hull"] })),
+            ("sources", json!([{ "source": "x", "format": "y", "signature": "z", "smell": "none" }])),
+        ];
+        let new = parse(&further).unwrap();
+        assert_eq!(new.abilities, old.abilities);
+        assert_eq!(new.sources[0].signature, "z");
+        let abilities = json!({
+            "erofs": "module", "telepathy": "built-in", "vsock": { "patched": { "by": ["whom", 1] } }, "9p": null,
+            "ext4": { "absent": { "missing": "CONFIG_EXT4_FS", "since": 7 } }, "loop": "by-magic", "virtio-blk": 3,
+        });
+        let new = parse(&[("abilities", abilities), ("config_source", json!("oracle"))]).unwrap();
+        assert_eq!(new.abilities.of(Feature::Erofs), &Ability::Module);
+        assert_eq!(new.abilities.of(Feature::Ext4), &Ability::Absent { missing: "CONFIG_EXT4_FS".into() });
+        // How a feature is offered that this vmrun knows, but not this way: it may be tried.
+        for feature in [Feature::Vsock, Feature::Loop, Feature::VirtioBlk] {
+            assert_eq!(new.abilities.of(feature), &Ability::Unknown);
+        }
+        assert_eq!(new.abilities.iter().count(), 5);
+        assert_eq!(new.config_source, ConfigSource::Other);
+    }
+
+    #[test]
+    fn what_a_newer_one_means_otherwise_is_not_called_damaged() {
+        assert_eq!(parse(&[("format", json!(FORMAT + 1))]), Err(Unreadable::Newer));
+        assert_eq!(super::parse(r#"{"format": 9, "kernel": []}"#), Err(Unreadable::Newer));
+        for wrong in ["", "{", "[]", "{}", r#"{"format": -1}"#, r#"{"format": "x"}"#] {
+            assert!(matches!(super::parse(wrong), Err(Unreadable::Damaged(_))), "{wrong}");
+        }
+        assert!(matches!(parse(&[("abilities", json!(["erofs"]))]), Err(Unreadable::Damaged(_))));
+        assert!(matches!(parse(&[("modules", json!("many"))]), Err(Unreadable::Damaged(_))));
+    }
 }

@@ -67,6 +67,10 @@ pub enum Error {
     NoDefault,
     #[error("the stored kernel {name} is damaged: {why}: remove it and add it again")]
     Damaged { name: String, why: String },
+    #[error(
+        "the stored kernel {0} was made by a newer vmrun: upgrade vmrun, or remove the kernel and add it again"
+    )]
+    Newer(String),
     #[error("the kernel {kernel} lacks {missing}, needed for {feature}")]
     Lacks { kernel: String, feature: Feature, missing: String },
     #[error("the kernel {kernel}: {cause}")]
