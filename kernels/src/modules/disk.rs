@@ -5,10 +5,11 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Cursor, Read};
 use std::path::Path;
+use std::thread;
 
 use super::index::{Contents, Module};
-use super::modinfo::{ModuleInfo, exported_symbols};
 use super::tree::{BUILT_IN, BUILT_IN_INFO, ORDER};
+use super::unpacked::{self, Unpacked, UnpackedModules};
 use super::{Error, ModuleTree};
 use crate::ability::Abilities;
 
@@ -30,51 +31,61 @@ pub fn make_disk(
     disk: &Path,
     abilities: &Abilities,
 ) -> Result<(), Error> {
-    let mut stream = TreeStream::new(tree);
-    let made = make(&mut stream, disk, abilities);
-    // Whatever the writer made of that.
-    match stream.failed {
-        Some(failed) => Err(failed),
-        None => made.map_err(Error::Disk),
-    }
+    make_disk_with(unpacked::workers(), tree, make, disk, abilities)
 }
 
-/// The tar stream, made while it is read: one file at a time is in memory.
+/// On so many threads besides this one.
+fn make_disk_with(
+    workers: usize,
+    tree: &ModuleTree,
+    make: DiskMaker,
+    disk: &Path,
+    abilities: &Abilities,
+) -> Result<(), Error> {
+    let mut modules: Vec<_> = tree.iter().map(|(name, path)| (name, disk_path(path))).collect();
+    modules.sort_by(|(_, one), (_, other)| one.cmp(other));
+    let names = modules.iter().map(|(name, _)| *name).collect();
+    thread::scope(|scope| {
+        let mut stream = TreeStream {
+            tree,
+            modules: modules.into(),
+            unpacked: UnpackedModules::new(tree, names, workers, scope),
+            directories: BTreeSet::new(),
+            contents: Some(Contents::default()),
+            piece: Cursor::default(),
+            failed: None,
+        };
+        let made = make(&mut stream, disk, abilities);
+        // Whatever the writer made of that.
+        match stream.failed {
+            Some(failed) => Err(failed),
+            None => made.map_err(Error::Disk),
+        }
+    })
+}
+
+/// The tar stream, made while it is read: of what this thread writes, one file at a time is in memory.
 struct TreeStream<'a> {
     tree: &'a ModuleTree,
     /// Names and paths on the disk, in the order of the paths.
     modules: VecDeque<(&'a str, String)>,
+    /// Of those that are left, in the same order.
+    unpacked: UnpackedModules<'a>,
     directories: BTreeSet<String>,
     contents: Option<Contents>,
     piece: Cursor<Vec<u8>>,
     failed: Option<Error>,
 }
 
-impl<'a> TreeStream<'a> {
-    fn new(tree: &'a ModuleTree) -> TreeStream<'a> {
-        let mut modules: Vec<_> = tree.iter().map(|(name, path)| (name, unpacked(path))).collect();
-        modules.sort_by(|(_, one), (_, other)| one.cmp(other));
-        TreeStream {
-            tree,
-            modules: modules.into(),
-            directories: BTreeSet::new(),
-            contents: Some(Contents::default()),
-            piece: Cursor::default(),
-            failed: None,
-        }
-    }
-
+impl TreeStream<'_> {
     /// The next files, as a piece of the archive; nothing when that has ended.
     fn next_piece(&mut self) -> Result<Vec<u8>, Error> {
         let mut archive = tar::Builder::new(Vec::new());
-        match (self.modules.pop_front(), &mut self.contents) {
-            (Some((name, path)), Some(contents)) => {
+        match (self.modules.pop_front(), self.unpacked.next(), &mut self.contents) {
+            (Some((name, path)), Some(module), Some(contents)) => {
                 add_parents(&mut archive, &mut self.directories, &path)?;
-                let module = self.tree.read(name)?;
-                let damaged = |why| self.tree.damaged(name, why);
-                let info = ModuleInfo::parse(&module).map_err(damaged)?;
-                let exported = exported_symbols(&module).map_err(damaged)?;
-                add_file(&mut archive, &path, &module)?;
+                let Unpacked { content, info, exported } = module?;
+                add_file(&mut archive, &path, &content)?;
                 contents.add(Module { name: name.into(), path, info, exported })?;
             }
             _ => {
@@ -115,7 +126,7 @@ impl Read for TreeStream<'_> {
 }
 
 /// `a/b.ko.xz` is `a/b.ko` on the disk.
-fn unpacked(path: &str) -> String {
+fn disk_path(path: &str) -> String {
     let begin = path.rfind(".ko").unwrap_or(path.len());
     format!("{}.ko", path.get(..begin).unwrap_or(path))
 }

@@ -85,6 +85,59 @@ fn modules_are_unpacked_and_indexed() {
     assert_eq!(disk_of(&files).unwrap(), disk, "the same modules make the same disk");
 }
 
+/// The modules `a00` to `a39`, each in need of the one before; some packed, and one larger than what is unpacked ahead.
+fn forty() -> Vec<(String, Vec<u8>)> {
+    let one = |number: usize| {
+        let before = number.checked_sub(1).map_or(String::new(), |before| format!("a{before:02}"));
+        let mut content = module(&[&format!("depends={before}"), &format!("alias=of-{number}")]);
+        if number == 17 {
+            content.resize(9 << 20, 0);
+        }
+        match number % 3 {
+            0 => (format!("kernel/a{number:02}.ko.xz"), tool("xz", &["-0"], &content)),
+            1 => (format!("kernel/a{number:02}.ko.zst"), tool("zstd", &["-1"], &content)),
+            _ => (format!("kernel/a{number:02}.ko"), content),
+        }
+    };
+    (0..40).map(one).collect()
+}
+
+/// What so many threads make of them.
+fn made_by(workers: usize, files: &[(String, Vec<u8>)]) -> Result<Vec<u8>, String> {
+    let directory = tempfile::tempdir().unwrap();
+    lay_out(&directory.path().join("modules"), files);
+    let tree = ModuleTree::open(&directory.path().join("modules")).unwrap();
+    let disk = directory.path().join("disk");
+    let made = make_disk_with(workers, &tree, archive, &disk, &Abilities::default());
+    let place = format!("{}/", directory.path().display());
+    made.map(|()| fs::read(disk).unwrap()).map_err(|error| error.to_string().replace(&place, ""))
+}
+
+#[test]
+fn any_number_of_threads_makes_the_same_disk() {
+    let files = forty();
+    let alone = made_by(0, &files).unwrap();
+    assert!(alone.len() > 9 << 20);
+    for workers in [1, 2, 3, 8, 64] {
+        assert!(made_by(workers, &files).unwrap() == alone, "{workers} threads");
+    }
+}
+
+#[test]
+fn of_several_mistakes_the_first_is_told_by_any_number_of_threads() {
+    let mut files = forty();
+    for wrong in [11, 12, 30] {
+        files[wrong].1.truncate(40);
+    }
+    let alone = made_by(0, &files).unwrap_err();
+    assert!(alone.contains("a11.ko"), "{alone}");
+    for workers in [1, 2, 3, 8, 64] {
+        for _ in 0..5 {
+            assert_eq!(made_by(workers, &files).unwrap_err(), alone, "{workers} threads");
+        }
+    }
+}
+
 /// One that was installed beside the kernel's own goes before it; else names decide, not the disk's order.
 #[test]
 fn of_two_files_of_a_module_one_counts() {

@@ -8,6 +8,7 @@ mod modinfo;
 mod order;
 mod signature;
 mod tree;
+mod unpacked;
 
 use std::io;
 use std::path::PathBuf;

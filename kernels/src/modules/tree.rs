@@ -90,14 +90,29 @@ impl ModuleTree {
 
     /// The unpacked content of a module.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let (path, unpacked) = self.open_module(name)?;
+        let mut content = Vec::new();
+        Bounded::new(unpacked, MODULE_LIMIT, "the module")
+            .read_to_end(&mut content)
+            .map_err(|cause| Error::Read { path, cause })?;
+        Ok(content)
+    }
+
+    /// The unpacked content of a module, unless it has more than so many bytes.
+    pub(super) fn read_at_most(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        let (path, unpacked) = self.open_module(name)?;
+        let mut content = Vec::new();
+        unpacked.take(limit + 1).read_to_end(&mut content).map_err(|cause| Error::Read { path, cause })?;
+        Ok(Some(content).filter(|content| content.len() as u64 <= limit))
+    }
+
+    fn open_module(&self, name: &str) -> Result<(PathBuf, Box<dyn Read>), Error> {
         let path = self.modules.get(name).ok_or_else(|| Error::Missing { name: name.into() })?;
         let path = self.directory.join(path);
-        let failed = |cause| Error::Read { path: path.clone(), cause };
-        let file = File::open(&path).map_err(failed)?;
-        let unpacked = compression::reader(file).map_err(failed)?;
-        let mut content = Vec::new();
-        Bounded::new(unpacked, MODULE_LIMIT, "the module").read_to_end(&mut content).map_err(failed)?;
-        Ok(content)
+        match File::open(&path).and_then(compression::reader) {
+            Ok(unpacked) => Ok((path, unpacked)),
+            Err(cause) => Err(Error::Read { path, cause }),
+        }
     }
 
     /// What a module says of itself.

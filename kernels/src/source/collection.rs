@@ -31,6 +31,7 @@ pub struct Collection {
     /// Each file's digest by its path below the directory.
     digests: BTreeMap<PathBuf, [u8; 32]>,
     bytes: u64,
+    buffer: Vec<u8>,
 }
 
 impl Collection {
@@ -42,6 +43,7 @@ impl Collection {
             modules_version: None,
             digests: BTreeMap::new(),
             bytes: 0,
+            buffer: vec![0; 128 << 10],
         }
     }
 
@@ -144,14 +146,11 @@ impl Collection {
         }
         let target = self.directory.join(path);
         let failed = |cause: io::Error| Error::Store { path: path.to_owned(), cause };
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent).map_err(failed)?;
-        }
-        let mut file = File::create_new(&target).map_err(failed)?;
+        let mut file = create_new(&target).map_err(failed)?;
         let mut digest = Sha256::new();
-        let mut buffer = vec![0; 128 << 10];
+        let buffer = &mut self.buffer;
         loop {
-            let read = match content.read(&mut buffer) {
+            let read = match content.read(buffer) {
                 Ok(0) => break,
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -166,5 +165,16 @@ impl Collection {
         }
         self.digests.insert(path.to_owned(), digest.finalize().into());
         Ok(target)
+    }
+}
+
+/// Most files come into a directory that is there already.
+fn create_new(path: &Path) -> io::Result<File> {
+    match (File::create_new(path), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(parent)?;
+            File::create_new(path)
+        }
+        (created, _) => created,
     }
 }

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 use super::collection::Collection;
-use super::package_files::{UNPACKED_LIMIT, check_architecture, damaged, shown};
-use super::{Error, Facts, tar_files};
+use super::package_files::{UNPACKED_LIMIT, check_architecture, shown};
+use super::{Error, Facts, ahead, tar_files};
 use crate::bounded::Bounded;
 use crate::compression;
 
@@ -53,7 +53,7 @@ pub fn collect(file: File, into: &mut Collection) -> Result<Facts, Error> {
 }
 
 /// The package's name and version; another architecture's is refused.
-fn control(content: &mut impl Read) -> Result<String, Error> {
+fn control(content: &mut (impl Read + Send)) -> Result<String, Error> {
     let mut found = None;
     unpack(content, CONTROL_LIMIT, |tar| {
         tar_files::files(tar, None, &mut |path, text| {
@@ -74,15 +74,15 @@ fn control(content: &mut impl Read) -> Result<String, Error> {
 
 /// Unpacks a member to its very end: the last checksum is there, and a cut would be.
 fn unpack(
-    content: &mut impl Read,
+    content: &mut (impl Read + Send),
     limit: u64,
     read: impl FnOnce(&mut dyn Read) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let unpacked = compression::reader(&mut *content).map_err(damaged)?;
-    let mut unpacked = Bounded::new(unpacked, limit, "the unpacked package");
-    read(&mut unpacked)?;
-    io::copy(&mut unpacked, &mut io::sink()).map_err(damaged)?;
-    drop(unpacked);
+    ahead::unpacked(&mut *content, |unpacked| {
+        let mut unpacked = Bounded::new(unpacked, limit, "the unpacked package");
+        read(&mut unpacked)?;
+        ahead::to_the_end(&mut unpacked)
+    })?;
     io::copy(content, &mut io::sink()).map_err(Error::Read)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Where a kernel comes from: packages, kernel images, configurations, directories.
 
+mod ahead;
 mod apk;
 mod build_tree;
 mod collection;

@@ -8,12 +8,11 @@ use sha2::{Digest, Sha256};
 
 use super::collection::Collection;
 use super::digested::Digested;
-use super::package_files::{UNPACKED_LIMIT, check_architecture, damaged, shown};
+use super::package_files::{UNPACKED_LIMIT, check_architecture, shown};
 use super::provenance::hex;
 use super::rpm_header::{RpmHeader, cut};
-use super::{Error, Facts, cpio_files, openpgp};
+use super::{Error, Facts, ahead, cpio_files, openpgp};
 use crate::bounded::Bounded;
-use crate::compression;
 
 pub const MAGIC: &[u8] = &[0xed, 0xab, 0xee, 0xdb];
 
@@ -69,14 +68,13 @@ pub fn collect(file: File, into: &mut Collection) -> Result<Facts, Error> {
 }
 
 /// Takes the files, and sees that the payload has the digest that the header says.
-fn payload(from: impl Read, expected: Option<&str>, into: &mut Collection) -> Result<(), Error> {
+fn payload(from: impl Read + Send, expected: Option<&str>, into: &mut Collection) -> Result<(), Error> {
     let mut packed = Digested::new(from);
-    {
-        let unpacked = compression::reader(&mut packed).map_err(damaged)?;
+    ahead::unpacked(&mut packed, |unpacked| {
         let mut unpacked = Bounded::new(unpacked, UNPACKED_LIMIT, "the unpacked package");
         cpio_files::files(&mut unpacked, into)?;
-        io::copy(&mut unpacked, &mut io::sink()).map_err(damaged)?;
-    }
+        ahead::to_the_end(&mut unpacked)
+    })?;
     io::copy(&mut packed, &mut io::sink()).map_err(Error::Read)?;
     match expected {
         Some(expected) if expected != packed.digest() => {

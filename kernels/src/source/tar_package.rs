@@ -1,30 +1,28 @@
 //! Arch Linux's packages (`.pkg.tar.zst`, with a `.PKGINFO`), and plain archives as `make tar-pkg` makes them.
 
 use std::fs::File;
-use std::io;
 use std::path::Path;
 
 use super::collection::Collection;
-use super::package_files::{UNPACKED_LIMIT, check_architecture, damaged, shown};
-use super::{Error, Facts, openpgp, tar_files};
+use super::package_files::{UNPACKED_LIMIT, check_architecture, shown};
+use super::{Error, Facts, ahead, openpgp, tar_files};
 use crate::bounded::Bounded;
-use crate::compression;
 
 /// Detached signatures are small, in bytes.
 const SIGNATURE_LIMIT: u64 = 64 << 10;
 
 /// Adds the files of a package to the collection.
 pub fn collect(source: &Path, file: File, into: &mut Collection) -> Result<Facts, Error> {
-    let unpacked = compression::reader(file).map_err(damaged)?;
-    let mut unpacked = Bounded::new(unpacked, UNPACKED_LIMIT, "the unpacked package");
     let mut about = None;
-    tar_files::files(&mut unpacked, Some(into), &mut |path, text| {
-        if path.as_os_str() == ".PKGINFO" {
-            about = Some(text.to_owned());
-        }
+    ahead::unpacked(file, |unpacked| {
+        let mut unpacked = Bounded::new(unpacked, UNPACKED_LIMIT, "the unpacked package");
+        tar_files::files(&mut unpacked, Some(into), &mut |path, text| {
+            if path.as_os_str() == ".PKGINFO" {
+                about = Some(text.to_owned());
+            }
+        })?;
+        ahead::to_the_end(&mut unpacked)
     })?;
-    // To the very end: the last checksum is there.
-    io::copy(&mut unpacked, &mut io::sink()).map_err(damaged)?;
     let Some(about) = about else {
         return Ok(Facts { signature: detached(source), ..Facts::plain("tar archive") });
     };
