@@ -205,6 +205,8 @@ fn hostile_names_and_links_are_refused_in_every_format() {
         "lib/modules/../../x",
         "./boot/../../vmlinuz-1",
         "lib/modules/6/\u{1b}[2J\n.ko",
+        // To a terminal that knows eight bits, the same.
+        "lib/modules/6/\u{9b}2J.ko",
     ] {
         let files = [(name.to_owned(), module.clone())];
         refused("x.rpm", &rpm("kernel", "x86_64", &tool("gzip", &[], &cpio(&files))), "it names ");
@@ -230,6 +232,26 @@ fn hostile_names_and_links_are_refused_in_every_format() {
     extended.truncate(1024);
     extended.extend(tar(&[("innocent", crate::fixtures::Entry::File(b"x"))]));
     refused("x.tar", &extended, "it names ../../etc");
+}
+
+#[test]
+fn a_path_of_a_thousand_directories_is_refused_and_leaves_nothing() {
+    let deep = format!("./lib/modules/{VERSION}/{}a.ko", "d/".repeat(1_500));
+    let files = [(deep, module(&["depends="]))];
+    refused(
+        "x.rpm",
+        &rpm("kernel", "x86_64", &tool("gzip", &[], &cpio(&files))),
+        "the depth of a module's path",
+    );
+    // Of an image's files too, names come to messages.
+    let fixture = Fixture::new();
+    let root = fixture.directory.path().join("root");
+    for name in ["lib/modules/6.1\n/a.ko", "boot/vmlinuz-6.1\u{9b}2J", "boot/vmlinuz-6.2\nx"] {
+        lay_out(&root, &[(name.into(), b"x".to_vec())]);
+    }
+    let complaint = fixture.add(&[&root]).unwrap_err().to_string();
+    assert!(complaint.contains("it has neither boot/vmlinuz-VERSION nor"), "{complaint}");
+    assert_eq!(fixture.content(), [""; 0]);
 }
 
 #[test]

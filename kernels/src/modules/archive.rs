@@ -3,7 +3,7 @@
 use std::io;
 
 use super::signature::without_signature;
-use super::{Error, ModuleTree, Signatures};
+use super::{BOOT_LIMIT, Error, ModuleTree, Signatures};
 use crate::cpio::Archive;
 
 /// A newc archive with `/modules/NN-name.ko`, uncompressed, numbered in load order: whoever loads
@@ -15,16 +15,17 @@ pub fn write(
     later: &[String],
     signatures: Signatures,
 ) -> Result<Vec<u8>, Error> {
-    let mut archive = Archive::new();
-    add(&mut archive, "modules", tree, load_order, signatures)?;
+    let (mut archive, mut left) = (Archive::new(), BOOT_LIMIT);
+    add(&mut archive, &mut left, "modules", tree, load_order, signatures)?;
     if !later.is_empty() {
-        add(&mut archive, "later-modules", tree, later, signatures)?;
+        add(&mut archive, &mut left, "later-modules", tree, later, signatures)?;
     }
     archive.finish().map_err(failed("modules"))
 }
 
 fn add(
     archive: &mut Archive,
+    left: &mut u64,
     directory: &str,
     tree: &ModuleTree,
     load_order: &[String],
@@ -38,6 +39,9 @@ fn add(
             Signatures::Kept => &content,
             Signatures::Dropped => without_signature(&content),
         };
+        *left = left
+            .checked_sub(content.len() as u64)
+            .ok_or(Error::Large { what: "the modules that a start loads", limit: BOOT_LIMIT })?;
         let path = format!("{directory}/{number:0digits$}-{name}.ko");
         archive.add_file(&path, 0o644, content).map_err(failed(&path))?;
     }

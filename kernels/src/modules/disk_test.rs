@@ -174,8 +174,11 @@ fn what_no_index_can_hold_is_refused_in_one_line() {
 
 #[test]
 fn a_module_that_says_too_much_is_refused() {
-    let aliases = vec!["alias=x"; (1 << 20) + 1];
-    assert!(complaint(&[("kernel/a.ko", module(&aliases))]).contains("more of themselves"));
+    let aliases = module(&vec!["alias=x"; 400_000]);
+    let files = ["a", "b", "c"].map(|name| (format!("kernel/{name}.ko"), aliases.clone()));
+    let files: Vec<_> = files.iter().map(|(name, content)| (name.as_str(), content.clone())).collect();
+    assert!(complaint(&files).contains("more of themselves"));
+    assert!(complaint(&[("kernel/a.ko", module(&vec!["alias=x"; 600_000]))]).contains("its .modinfo has"));
 }
 
 /// Links are not followed, wherever they lead.

@@ -23,6 +23,9 @@ pub use tree::ModuleTree;
 /// The largest module that is accepted, unpacked, in bytes.
 pub const MODULE_LIMIT: u64 = 256 << 20;
 
+/// All modules that a start loads, in bytes: a machine keeps them in memory. Debian's generic kernel has 5 MiB of them.
+const BOOT_LIMIT: u64 = 256 << 20;
+
 /// Why modules could not be read or put in order.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,6 +42,8 @@ pub enum Error {
     Name { path: PathBuf },
     #[error("its modules say more of themselves (aliases, symbols, dependencies) than any real ones do")]
     TooMuch,
+    #[error("{what} have more than {} MiB, unpacked", limit >> 20)]
+    Large { what: &'static str, limit: u64 },
     #[error("cannot make the disk of its modules: {0}")]
     Disk(#[source] io::Error),
     #[error("the module {} is damaged: {why}", path.display())]

@@ -8,6 +8,12 @@ use object::{Endianness, elf};
 
 type Elf = elf::FileHeader64<Endianness>;
 
+/// What real modules stay far below, in bytes: their `.modinfo`, the name of a symbol (KSYM_NAME_LEN), and the names of
+/// all that they export.
+const MODINFO_LIMIT: usize = 4 << 20;
+const LONGEST_SYMBOL: usize = 512;
+const EXPORTED_LIMIT: usize = 1 << 20;
+
 /// What marks the name of an exported symbol: the entry of its table, and its version.
 const EXPORTS: [&[u8]; 2] = [b"__ksymtab_", b"__crc_"];
 
@@ -29,6 +35,9 @@ impl ModuleInfo {
     /// Reads `.modinfo` of an x86-64 ELF object.
     pub fn parse(module: &[u8]) -> Result<ModuleInfo, String> {
         let section = section(module).map_err(|error| error.to_string())?;
+        if section.len() > MODINFO_LIMIT {
+            return Err(format!("its .modinfo has {} bytes", section.len()));
+        }
         let mut info = ModuleInfo::default();
         for record in section.split(|byte| *byte == 0) {
             let Some((key, value)) =
@@ -53,18 +62,33 @@ impl ModuleInfo {
 
 /// The symbols that other modules may use.
 pub fn exported_symbols(module: &[u8]) -> Result<BTreeSet<String>, String> {
-    symbols(module).map_err(|error| error.to_string())
-}
-
-fn symbols(module: &[u8]) -> Result<BTreeSet<String>, object::Error> {
+    let damaged = |error: object::Error| error.to_string();
+    let header = Elf::parse(module).map_err(damaged)?;
+    let endian = header.endian().map_err(damaged)?;
+    let sections = header.sections(endian, module).map_err(damaged)?;
+    let symbols = sections.symbols(endian, module, elf::SHT_SYMTAB).map_err(damaged)?;
     let mut exported = BTreeSet::new();
-    let header = Elf::parse(module)?;
-    let endian = header.endian()?;
-    let symbols = header.sections(endian, module)?.symbols(endian, module, elf::SHT_SYMTAB)?;
+    if symbols.is_empty() {
+        return Ok(exported);
+    }
+    let names = sections.section(symbols.string_section()).and_then(|names| names.data(endian, module));
+    let names = names.map_err(damaged)?;
+    let mut bytes = 0;
     for symbol in symbols.iter() {
-        let name = symbol.name(endian, symbols.strings())?;
-        let name = EXPORTS.iter().find_map(|mark| name.strip_prefix(*mark));
-        exported.extend(name.and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned));
+        let name = names.get(symbol.st_name(endian) as usize..).ok_or("a symbol's name is nowhere")?;
+        let Some(name) = EXPORTS.iter().find_map(|mark| name.strip_prefix(*mark)) else { continue };
+        // Not further: all symbols of a hostile module can have one name, as long as the file.
+        let name = name.get(..LONGEST_SYMBOL).unwrap_or(name);
+        let end = name.iter().position(|byte| *byte == 0).ok_or("a symbol's name has no end")?;
+        if let Ok(name) = str::from_utf8(&name[..end])
+            && !exported.contains(name)
+        {
+            bytes += name.len();
+            exported.insert(name.to_owned());
+        }
+        if bytes > EXPORTED_LIMIT || exported.len() > EXPORTED_LIMIT / 16 {
+            return Err("it exports more symbols than any real module does".into());
+        }
     }
     Ok(exported)
 }
@@ -102,5 +126,64 @@ mod tests {
         assert_eq!(before("pre: crc32c aes-generic post: x"), ["crc32c", "aes_generic"]);
         assert_eq!(before("post: x pre: y"), ["y"]);
         assert!(before("post: x").is_empty());
+    }
+    /// A module with so many symbols, whose names begin `step` bytes apart in `names`.
+    fn with_symbols(count: usize, step: usize, names: &[u8]) -> Vec<u8> {
+        let mut module = crate::fixtures::module(&[]);
+        let sections = u64::from_le_bytes(*module[40..48].first_chunk().unwrap()) as usize;
+        let mut table = module.split_off(sections);
+        for (kind, link, entry, content) in [(2_u32, 4_u32, 24_u64, None), (3, 0, 0, Some(names))] {
+            let begin = module.len() as u64;
+            match content {
+                Some(content) => module.extend(content),
+                None => (0..count).for_each(|symbol| {
+                    module.extend(((symbol * step) as u32).to_le_bytes());
+                    module.extend([0; 20]);
+                }),
+            }
+            table.extend([0_u32.to_le_bytes(), kind.to_le_bytes()].concat());
+            for field in [0, 0, begin, module.len() as u64 - begin] {
+                table.extend(field.to_le_bytes());
+            }
+            table.extend([link.to_le_bytes(), 0_u32.to_le_bytes()].concat());
+            table.extend([1_u64.to_le_bytes(), entry.to_le_bytes()].concat());
+        }
+        let place = module.len() as u64;
+        module[40..48].copy_from_slice(&place.to_le_bytes());
+        module[60..62].copy_from_slice(&5_u16.to_le_bytes());
+        module.extend(table);
+        module
+    }
+
+    #[test]
+    fn exported_symbols_are_found() {
+        let module = with_symbols(3, 11, b"__ksymtab_a\0__crc_bb\0_\0other\0");
+        let exported = exported_symbols(&with_symbols(2, 12, b"__ksymtab_a\0__crc_bb\0")).unwrap();
+        assert_eq!(exported, BTreeSet::from(["a".to_owned(), "bb".to_owned()]));
+        assert_eq!(exported_symbols(&module).unwrap(), BTreeSet::from(["a".to_owned()]));
+        assert!(exported_symbols(&with_symbols(9, 11, b"__ksymtab_a\0")).is_err(), "names that are nowhere");
+    }
+
+    #[test]
+    fn names_as_long_as_the_file_cost_no_more_than_short_ones() {
+        let begun = std::time::Instant::now();
+        let long = b"x".repeat(32 << 20);
+        assert_eq!(exported_symbols(&with_symbols(400_000, 0, &long)).unwrap(), BTreeSet::new());
+        let long = [b"__ksymtab_".as_slice(), &long].concat();
+        assert_eq!(exported_symbols(&with_symbols(2, 0, &long)).unwrap_err(), "a symbol's name has no end");
+        let took = begun.elapsed();
+        // To their ends, that is as many bytes as take an hour.
+        assert!(took.as_secs() < 20, "{took:?}");
+    }
+
+    #[test]
+    fn what_says_more_than_any_module_is_refused() {
+        let names =
+            (0..70_000).fold(String::new(), |names, number| names + &format!("__ksymtab_{number:06}\0"));
+        let refused = exported_symbols(&with_symbols(70_000, 17, names.as_bytes())).unwrap_err();
+        assert!(refused.contains("more symbols"), "{refused}");
+        let depends = format!("depends={}", "a,".repeat(MODINFO_LIMIT / 2));
+        let refused = ModuleInfo::parse(&crate::fixtures::module(&[&depends])).unwrap_err();
+        assert!(refused.starts_with("its .modinfo has"), "{refused}");
     }
 }

@@ -63,8 +63,8 @@ impl Order<'_> {
         {
             return Ok(());
         } else {
-            match self.tree.crypto_providers(wanted)?.into_iter().next() {
-                Some(provider) => provider,
+            match self.tree.crypto_providers(wanted)?.first() {
+                Some(provider) => provider.clone(),
                 None => return Ok(()),
             }
         };

@@ -78,3 +78,38 @@ fn names_are_those_of_the_kernel() {
 fn no_directory_is_no_modules() {
     assert!(ModuleTree::open(Path::new("/nonexistent")).unwrap().is_empty());
 }
+
+#[test]
+fn modules_that_unpack_to_more_than_a_machine_holds_are_refused() {
+    let large = |records: &[&str]| {
+        let mut content = module(records);
+        content.resize(90 << 20, 0);
+        tool("zstd", &["-1"], &content)
+    };
+    let (_directory, tree) = tree(&[
+        ("a.ko.zst", large(&["depends=b"])),
+        ("b.ko.zst", large(&["depends="])),
+        ("c.ko.zst", large(&["depends="])),
+    ]);
+    let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+    assert!(write_archive(&tree, &names(&["b", "a"]), &[], Signatures::Kept).is_ok());
+    let refused = write_archive(&tree, &names(&["b", "a"]), &names(&["c"]), Signatures::Kept).unwrap_err();
+    assert_eq!(refused.to_string(), "the modules that a start loads have more than 256 MiB, unpacked");
+}
+
+#[test]
+fn a_thousand_wishes_for_crypto_read_the_modules_once() {
+    let wishes: Vec<String> = (0..5_000).map(|number| format!("algorithm{number}")).collect();
+    let wishes = format!("softdep=pre: {}", wishes.join(" "));
+    let mut heavy = module(&["alias=crypto-algorithm7"]);
+    heavy.resize(64 << 20, 0);
+    let (_directory, tree) = tree(&[
+        ("kernel/a.ko", module(&[&wishes, "depends="])),
+        ("kernel/crypto/heavy.ko.zst", tool("zstd", &["-1"], &heavy)),
+    ]);
+    let begun = std::time::Instant::now();
+    assert_eq!(load_order(&tree, &["a"]).unwrap(), ["heavy", "a"]);
+    let took = begun.elapsed();
+    // Unpacking it for each wish would take many minutes.
+    assert!(took.as_secs() < 30, "{took:?}");
+}

@@ -1,9 +1,10 @@
 //! The modules of one kernel, found by name.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::modinfo::ModuleInfo;
 use super::{Error, MODULE_LIMIT};
@@ -15,8 +16,8 @@ pub const ORDER: &str = "modules.order";
 pub const BUILT_IN: &str = "modules.builtin";
 pub const BUILT_IN_INFO: &str = "modules.builtin.modinfo";
 
-/// The lists of built-in modules are small text files.
-const LIST_LIMIT: u64 = 64 << 20;
+/// The lists of built-in modules are small text files: Debian's have less than one MiB.
+const LIST_LIMIT: u64 = 16 << 20;
 
 /// The content of `lib/modules/VERSION`.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub struct ModuleTree {
     built_in: HashSet<String>,
     /// Aliases that built-in modules answer to, such as `crypto-crc32c`.
     built_in_aliases: HashSet<String>,
+    /// Modules by the crypto algorithms that they answer to, once somebody has asked.
+    crypto: OnceLock<HashMap<String, Vec<String>>>,
 }
 
 impl ModuleTree {
@@ -133,16 +136,31 @@ impl ModuleTree {
 
     /// The modules that answer to a crypto algorithm's name, the portable ones first: those load
     /// on every processor.
-    pub(super) fn crypto_providers(&self, algorithm: &str) -> Result<Vec<String>, Error> {
-        let alias = format!("crypto-{algorithm}");
-        let mut providers = Vec::new();
-        for (name, path) in &self.modules {
-            let in_crypto = path.split('/').any(|component| component == "crypto");
-            if in_crypto && self.info(name)?.aliases.contains(&alias) {
-                providers.push(name.clone());
+    pub(super) fn crypto_providers(&self, algorithm: &str) -> Result<&[String], Error> {
+        let known = match self.crypto.get() {
+            Some(known) => known,
+            None => {
+                let found = self.find_crypto()?;
+                self.crypto.get_or_init(|| found)
+            }
+        };
+        Ok(known.get(algorithm).map_or(&[], Vec::as_slice))
+    }
+
+    /// Reads them all, which must not happen again for each name that a hostile module asks for.
+    fn find_crypto(&self) -> Result<HashMap<String, Vec<String>>, Error> {
+        let mut providers: HashMap<String, Vec<String>> = HashMap::new();
+        for (name, _) in self.iter().filter(|(_, path)| path.split('/').any(|part| part == "crypto")) {
+            let info = self.info(name)?;
+            let mut algorithms: Vec<_> =
+                info.aliases.iter().filter_map(|alias| alias.strip_prefix("crypto-")).collect();
+            algorithms.sort_unstable();
+            algorithms.dedup();
+            for algorithm in algorithms {
+                providers.entry(algorithm.to_owned()).or_default().push(name.to_owned());
             }
         }
-        providers.sort_by_key(|name| !name.ends_with("_generic"));
+        providers.values_mut().for_each(|names| names.sort_by_key(|name| !name.ends_with("_generic")));
         Ok(providers)
     }
 

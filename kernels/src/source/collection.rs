@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::package_files::shown;
 use super::{CONFIG_LIMIT, Error};
 use crate::bounded::Bounded;
 use crate::image::VMLINUX_LIMIT;
@@ -18,6 +19,9 @@ use crate::modules::MODULE_LIMIT;
 /// All that a kernel may bring along, in bytes and in files.
 const TOTAL_LIMIT: u64 = 8 << 30;
 const FILES_LIMIT: usize = 100_000;
+/// How deep a module may lie: real ones, ten directories. A hostile package with a thousand for each file would make
+/// more of them than a disk has room for, and so deep that nobody could remove them.
+const DEEPEST: usize = 32;
 
 /// The name that the image has before it is unpacked.
 const IMAGE: &str = "image";
@@ -106,6 +110,12 @@ impl Collection {
     /// Takes one file of `lib/modules/VERSION`; `path` is relative to that.
     pub fn module_file(&mut self, version: &Path, path: &Path, content: impl Read) -> Result<(), Error> {
         let version = version.as_os_str();
+        if !version.as_bytes().iter().all(u8::is_ascii_graphic) {
+            return Err(Error::Hostile(format!("it has modules of {}", shown(version.as_bytes()))));
+        }
+        if path.components().count() > DEEPEST {
+            return Err(Error::Limit("the depth of a module's path", format!("{DEEPEST} directories")));
+        }
         match &self.modules_version {
             None => self.modules_version = Some(version.to_owned()),
             Some(known) if known == version => {}

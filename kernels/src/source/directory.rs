@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::collection::Collection;
-use super::file_tree::{EntryKind, FileTree, HostTree};
+use super::file_tree::{Entry, EntryKind, FileTree, HostTree};
 
 /// What a file is to a kernel, by where it lies below the root.
 #[derive(Debug, PartialEq, Eq)]
@@ -199,7 +199,9 @@ fn modules_directory(tree: &dyn FileTree, version: &str) -> Result<Option<PathBu
 fn names(tree: &dyn FileTree, directory: &Path, kind: EntryKind) -> Result<Vec<String>, Error> {
     let entries = tree.entries(directory).map_err(Error::Read)?;
     let wanted = entries.into_iter().filter(|entry| kind == EntryKind::Other || entry.kind == kind);
-    Ok(wanted.filter_map(|entry| entry.name.into_string().ok()).collect())
+    // Names come to messages.
+    let name = |entry: Entry| entry.name.into_string().ok().filter(|name| !name.contains(char::is_control));
+    Ok(wanted.filter_map(name).collect())
 }
 
 fn open<'a>(tree: &'a dyn FileTree, path: &Path) -> Result<Box<dyn std::io::Read + 'a>, Error> {

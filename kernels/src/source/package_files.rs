@@ -63,7 +63,7 @@ pub fn relative(name: &[u8]) -> Result<PathBuf, Error> {
         }
     }
     // Names come to messages and listings.
-    if name.iter().any(u8::is_ascii_control) { Err(hostile()) } else { Ok(path) }
+    if String::from_utf8_lossy(name).contains(char::is_control) { Err(hostile()) } else { Ok(path) }
 }
 
 /// What a stranger wrote, fit for one line of a message.

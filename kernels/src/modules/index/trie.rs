@@ -40,13 +40,16 @@ impl<'a> Trie<'a> {
         if !can_be_key(&key) || !value.bytes().all(is_text) {
             return;
         }
-        let values = self.0.entry(key).or_default();
-        let place = values.partition_point(|(other, _)| *other < priority);
-        values.insert(place, (priority, value));
+        self.0.entry(key).or_default().push((priority, value));
     }
 
     /// The file.
-    pub fn write(&self) -> Result<Vec<u8>, TooLarge> {
+    pub fn write(mut self) -> Result<Vec<u8>, TooLarge> {
+        for values in self.0.values_mut() {
+            // Once for all of them: a hostile list can have a million values for one key.
+            values.reverse();
+            values.sort_by_key(|(priority, _)| *priority);
+        }
         let mut file = Vec::new();
         for number in [MAGIC, VERSION, 0] {
             file.extend(number.to_be_bytes());
@@ -166,6 +169,10 @@ mod tests {
         for (value, priority) in [("a", 2), ("b", 1), ("c", 2)] {
             trie.add("k".into(), value, priority);
         }
-        assert_eq!(trie.0["k"], [(1, "b"), (2, "c"), (2, "a")]);
+        let file = trie.write().unwrap();
+        assert!(
+            file.windows(18).any(|values| values == b"\0\0\0\x01b\0\0\0\0\x02c\0\0\0\0\x02a\0"),
+            "{file:?}"
+        );
     }
 }
