@@ -101,6 +101,8 @@ impl Place {
                 processors: thread::available_parallelism().map_or(1, usize::from),
             }),
             Place::Emulated(host) => {
+                // What fits into none does not fit into the one that runs.
+                memory::of_new_host(machine)?;
                 host.awaken(machine)?;
                 let memory = host.status()?.map_or(0, |(_, census)| census.available);
                 // All its processors run in one thread.

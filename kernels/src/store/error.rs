@@ -61,9 +61,11 @@ pub enum Error {
     Name(String),
     #[error("there is another kernel named {0} already: choose a name with --name, or remove it")]
     Exists(String),
-    #[error("there is no kernel named {0}")]
+    #[error("there is no kernel named {0}: `vmrun kernel ls` lists those there are")]
     NotFound(String),
-    #[error("there is no kernel yet: add one with vmrun kernel add")]
+    #[error(
+        "there is no kernel yet: get one with `vmrun kernel pull debian:6.12`, or add one with `vmrun kernel add`"
+    )]
     NoDefault,
     #[error("the stored kernel {name} is damaged: {why}: remove it and add it again")]
     Damaged { name: String, why: String },

@@ -94,7 +94,15 @@ fn a_mistake_in_a_file_has_a_line_and_a_column() {
     refused(&format!("{good}[[cell]\n"), &[], &["vmrun-matrix.toml:3:"]);
     refused(&format!("{good}command = []\n"), &[], &["vmrun-matrix.toml:3:11: "]);
     refused("\0", &[], &["vmrun-matrix.toml:1:"]);
-    refused("kernels = [\"no-such-kernel\"]\nimages = [\"busybox\"]\n", &[], &["no-such-kernel"]);
+    refused("\u{feff}# 中文\n\t\tfoo = \"é\"\n", &[], &["vmrun-matrix.toml:2:3: "]);
+    refused(&format!("{good}[cell]\nskip = \"x\"\n"), &[], &["vmrun-matrix.toml:3:1: ", "[[cell]]"]);
+    refused(
+        "kernels = [\"no-such-kernel\"]\nimages = [\"busybox\"]\n",
+        &[],
+        &["no-such-kernel", "vmrun kernel ls"],
+    );
+    // More than this host has: known before anything is started.
+    refused(&format!("{good}memory = \"9000g\"\n"), &[], &["--memory"]);
 }
 
 #[test]

@@ -45,6 +45,7 @@ pub enum KernelCommand {
     /// those of this host's apt. What comes is checked by the archive's signature. A kernel of that name is
     /// replaced if there is a newer one.
     Pull {
+        /// What to get, such as debian:6.12, debian:trixie or debian:6.1-generic
         #[arg(value_name = "debian:KERNEL")]
         wanted: String,
         /// The kernel's flavour [default: cloud]
@@ -64,6 +65,8 @@ pub enum KernelCommand {
     },
     /// List the kernels of Debian's archive: those that its suites install, or those that match
     Search {
+        /// Whose archive
+        #[arg(value_name = "ARCHIVE")]
         archive_name: ArchiveName,
         /// Part of a version, release, flavour or suite, with * and ?
         pattern: Option<String>,
@@ -85,7 +88,7 @@ pub enum KernelCommand {
     },
     /// Remove kernels
     Rm {
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
     /// Say what a kernel is and what it can do for vmrun

@@ -11,7 +11,7 @@ use super::MachineArguments;
 #[command(disable_help_flag = true)]
 #[command(
     after_help = "Exit code: 0 when every cell did what was expected of it, 1 when one did not, 125 when \
-    vmrun could not\nrun one, 130 when it was interrupted."
+    vmrun could not run one, 130 when it was interrupted."
 )]
 pub struct MatrixArguments {
     /// Show this help

@@ -39,7 +39,8 @@ pub use store::*;
 #[command(after_help = "Start here:\n  vmrun doctor                     is this machine ready?\n  \
     vmrun pull alpine                get an image from a registry\n  \
     vmrun load -i image.tar          add one from an archive (docker save, OCI archive or layout)\n  \
-    vmrun kernel add linux-image.deb add a kernel\n  \
+    vmrun kernel pull debian:6.12    get a kernel from Debian's archive\n  \
+    vmrun kernel add linux-image.deb add one from a distribution's package\n  \
     vmrun -it alpine sh              run a shell on it")]
 pub struct Arguments {
     /// State directory [default: $VMRUN_HOME, else /var/lib/vmrun for root, else
@@ -146,7 +147,7 @@ pub enum Command {
     /// Docker's long forms of df and prune
     #[command(subcommand)]
     System(SystemCommand),
-    /// Manage kernels
+    /// Add, get, build, list and remove kernels
     #[command(subcommand)]
     Kernel(KernelCommand),
     /// Run a command on an emulated machine that has KVM

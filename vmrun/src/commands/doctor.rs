@@ -129,7 +129,9 @@ fn machine_kernels(home: &Home) -> Finding {
     }
     let kernels = match found {
         Ok((kernels, _)) if kernels.is_empty() => {
-            return Fail("none: add one with `vmrun kernel add linux-image-….deb`".into());
+            return Fail(
+                "none: get one with `vmrun kernel pull debian:6.12`, or `vmrun kernel add` one".into(),
+            );
         }
         Ok(found) => found,
         Err(error) => return Fail(format!("{error:#}")),

@@ -31,14 +31,17 @@ pub fn matrix(home: &Home, arguments: &MatrixArguments) -> Result<u8> {
         check_bisect(&plan, arguments)?;
     }
     check_kvm()?;
-    let folder = Folder::make(arguments.output.as_deref(), &plan)?;
+    // What a mistake keeps from running leaves no folder.
+    Folder::check(arguments.output.as_deref())?;
     let jobs = jobs_of(home, &plan, arguments.jobs.or(sheet.jobs))?;
+    let folder = Folder::make(arguments.output.as_deref(), &plan)?;
     let runner = Runner {
         home,
         plan: &plan,
         folder: &folder,
         jobs,
-        fail_fast: arguments.fail_fast || sheet.fail_fast,
+        // A search wants to know of each kernel that it asks for.
+        fail_fast: (arguments.fail_fast || sheet.fail_fast) && !arguments.bisect,
         interruption: Interruption::on_signals()?,
     };
     let code = if arguments.bisect { bisect(&runner, arguments)? } else { run(&runner, arguments.format)? };
@@ -148,7 +151,7 @@ fn bisect(runner: &Runner<'_>, arguments: &MatrixArguments) -> Result<u8> {
         for (kernel, wanted) in [(0, Word::Good), (last, Word::Bad)] {
             let words = bisection.round(&[kernel])?;
             if runner.interruption.has_come() {
-                return Ok(INTERRUPTED);
+                return bisection.interrupted();
             }
             if words[0].1 != wanted {
                 return bisection.hopeless(kernel, words[0].1);
@@ -163,7 +166,7 @@ fn bisect(runner: &Runner<'_>, arguments: &MatrixArguments) -> Result<u8> {
         }
         let words = bisection.round(&next)?;
         if runner.interruption.has_come() {
-            return Ok(INTERRUPTED);
+            return bisection.interrupted();
         }
         search.learn(words);
     }
@@ -206,6 +209,12 @@ impl Bisection<'_> {
     fn name(&self, kernel: usize) -> String {
         let choice = &self.runner.plan.kernels[kernel];
         format!("{} ({})", choice.name, choice.release)
+    }
+
+    /// Leaves what is known so far.
+    fn interrupted(&self) -> Result<u8> {
+        self.report(None)?;
+        Ok(INTERRUPTED)
     }
 
     fn hopeless(&self, kernel: usize, word: Word) -> Result<u8> {

@@ -107,7 +107,8 @@ impl Expectation {
         match (failure, &self.fails) {
             (None, None) => Verdict::Passed,
             (None, Some(_)) => Verdict::UnexpectedPass,
-            (Some(failure), None) => Verdict::Failed(failure),
+            // Whoever expects the software to fail does not expect that vmrun cannot run it.
+            (Some(failure @ Failure::Error { .. }), _) | (Some(failure), None) => Verdict::Failed(failure),
             (Some(failure), Some(_)) => Verdict::ExpectedFailure(failure),
         }
     }
@@ -277,6 +278,7 @@ mod tests {
         assert_eq!(fails.judge(&exited(0), true), Verdict::UnexpectedPass);
         assert!(fails.judge(&exited(0), true).is_failure());
         assert_eq!(fails.judge(&End::Interrupted, true), Verdict::NotRun);
+        assert!(fails.judge(&End::Failed { why: "no memory".into() }, true).is_error());
     }
 
     #[test]

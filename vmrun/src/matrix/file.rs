@@ -133,7 +133,7 @@ impl Text {
     fn sheet(&self) -> Result<Sheet> {
         let document: Document = toml::from_str(&self.text).map_err(|error| {
             let at = error.span().unwrap_or(0..0);
-            self.mistake(&at, error.message().lines().collect::<Vec<_>>().join(", "))
+            self.mistake(&at, plain(error.message()))
         })?;
         let options =
             Options { memory: document.memory, cpus: document.cpus, env: document.env, run: document.run };
@@ -176,6 +176,9 @@ impl Text {
         if let (Some(_), Some(name)) = (&command, commands.keys().next()) {
             let message = "there is a `command`, too: give that one a name in [commands]";
             return Err(self.mistake(&name.span(), message));
+        }
+        if let Some(name) = commands.keys().find(|name| name.get_ref().trim().is_empty()) {
+            return Err(self.mistake(&name.span(), "a command in [commands] has a name that is not empty"));
         }
         // In the order of the file.
         let mut named: Vec<_> = commands.into_iter().collect();
@@ -281,6 +284,25 @@ impl Text {
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         format!("{}:{line}:{column}", self.path.display())
     }
+}
+
+/// What the reader of TOML says, in a line and in the words of the file instead of a program's types.
+fn plain(message: &str) -> String {
+    let line = message.lines().collect::<Vec<_>>().join(", ");
+    if line == "invalid type: map, expected a sequence" {
+        return "this is a list: write [a, b], or for cells [[cell]]".into();
+    }
+    [
+        ("expected a sequence", "expected a list, such as [\"a\", \"b\"]"),
+        ("expected u8", "expected a number from 0 to 255"),
+        ("expected u16", "expected a number from 1 to 65535"),
+        ("expected u32", "expected a number from 0 to 4294967295"),
+        ("expected a boolean", "expected true or false"),
+        ("expected a map", "expected a table, such as { NAME = \"value\" }"),
+    ]
+    .into_iter()
+    .find_map(|(types, words)| line.strip_suffix(types).map(|start| format!("{start}{words}")))
+    .unwrap_or(line)
 }
 
 /// What both the whole file and a single cell can say.

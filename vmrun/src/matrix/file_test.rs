@@ -78,6 +78,16 @@ fn mistakes_have_a_line_and_a_column() {
     refused("[[cell]]\nskip = \"a\"\nxfail = \"b\"\n", "3:9", &["skip"]);
     refused("[[cell]]\nexit-code = 256\n", "2:13", &[]);
     refused("a = \"\u{e9}\" b\n", "1:9", &[]);
+    refused("\t\tkernel = \"\u{e9}\"\n", "1:3", &["kernels"]);
+    refused("\u{feff}images = []\r\nfoo = 1\r\n", "2:1", &["foo"]);
+    refused("[commands]\n\"\" = \"true\"\n", "2:1", &["name"]);
+    // In words, not in a program's types.
+    refused("kernels = \"a\"\n", "1:11", &["expected a list, such as [\"a\""]);
+    refused("[cell]\nskip = \"x\"\n", "1:1", &["[[cell]]"]);
+    refused("timeout = 99999999999\n", "1:11", &["from 0 to 4294967295"]);
+    refused("jobs = 70000\n", "1:8", &["from 1 to 65535"]);
+    refused("fail-fast = 1\n", "1:13", &["true or false"]);
+    refused("env = 1\n", "1:7", &["{ NAME = \"value\" }"]);
 }
 
 #[test]

@@ -10,6 +10,9 @@ use rootfs_builder::image::format_time;
 
 use super::plan::Plan;
 
+/// The document that is always in a matrix's folder.
+pub const DOCUMENT: &str = "matrix.json";
+
 /// Where matrices are kept when nobody says where.
 const DEFAULT: &str = "vmrun-matrix";
 
@@ -29,6 +32,14 @@ pub struct Folder {
 }
 
 impl Folder {
+    /// Complains of a folder that was asked for and has something in it.
+    pub fn check(asked: Option<&Path>) -> Result<()> {
+        match asked {
+            Some(path) if path.exists() => is_empty(path),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the folder that was asked for, which has nothing in it, or one below `vmrun-matrix` in the current directory.
     pub fn make(asked: Option<&Path>, plan: &Plan) -> Result<Folder> {
         let path = match asked {
@@ -38,9 +49,10 @@ impl Folder {
         let commands = plan.commands.iter().map(|command| command.name.clone().unwrap_or_default());
         Ok(Folder {
             path,
-            kernels: file_names(plan.kernels.iter().map(|kernel| kernel.name.clone())),
-            images: file_names(plan.images.iter().cloned()),
-            commands: file_names(commands),
+            // Beside them is the document.
+            kernels: file_names(plan.kernels.iter().map(|kernel| kernel.name.clone()), &[DOCUMENT]),
+            images: file_names(plan.images.iter().cloned(), &[]),
+            commands: file_names(commands, &[]),
         })
     }
 
@@ -59,10 +71,17 @@ impl Folder {
 fn empty(path: &Path) -> Result<PathBuf> {
     let cannot = || format!("cannot make the folder {}", path.display());
     fs::create_dir_all(path).with_context(cannot)?;
-    if fs::read_dir(path).with_context(cannot)?.next().is_some() {
+    is_empty(path)?;
+    Ok(path.to_owned())
+}
+
+fn is_empty(path: &Path) -> Result<()> {
+    let mut entries =
+        fs::read_dir(path).with_context(|| format!("cannot read the folder {}", path.display()))?;
+    if entries.next().is_some() {
         bail!("{} has something in it: name another folder with --output, or empty it", path.display());
     }
-    Ok(path.to_owned())
+    Ok(())
 }
 
 fn new_below(parent: &Path) -> Result<PathBuf> {
@@ -81,8 +100,8 @@ fn new_below(parent: &Path) -> Result<PathBuf> {
     bail!("{} has too many folders of this second: name one with --output", parent.display())
 }
 
-/// A name of one file for each of these, all different.
-fn file_names(names: impl Iterator<Item = String>) -> Vec<String> {
+/// A name of one file for each of these, all different, and none of those that are taken.
+fn file_names(names: impl Iterator<Item = String>, beside: &[&str]) -> Vec<String> {
     let mut taken: Vec<String> = Vec::new();
     for name in names {
         let is_fine = |character: char| character.is_ascii_alphanumeric() || "-_.:+@=,~".contains(character);
@@ -94,7 +113,7 @@ fn file_names(names: impl Iterator<Item = String>) -> Vec<String> {
         }
         let mut free = plain.clone();
         let mut number = 2;
-        while taken.contains(&free) {
+        while taken.contains(&free) || beside.contains(&free.as_str()) {
             free = format!("{plain}~{number}");
             number += 1;
         }
@@ -110,9 +129,10 @@ mod tests {
     #[test]
     fn every_name_is_one_file_s() {
         let names = ["debian:6.1", "a/b", "a_b", "..", ".", "", "é", &"x".repeat(900)];
-        let files = file_names(names.iter().map(|name| (*name).to_owned()));
+        let files = file_names(names.iter().map(|name| (*name).to_owned()), &[]);
         assert_eq!(files[..7], ["debian:6.1", "a_b", "a_b~2", "_.", "_", "", "_~2"]);
         assert!(files.iter().all(|file| file.len() < 255 && !file.contains('/')));
+        assert_eq!(file_names([DOCUMENT.to_owned()].into_iter(), &[DOCUMENT]), ["matrix.json~2"]);
     }
 
     #[test]
@@ -122,6 +142,8 @@ mod tests {
         assert_eq!(empty(&folder).unwrap(), folder);
         fs::write(folder.join("file"), "").unwrap();
         assert!(empty(&folder).unwrap_err().to_string().contains("--output"));
+        assert!(Folder::check(Some(&folder)).is_err() && Folder::check(None).is_ok());
+        assert!(Folder::check(Some(&directory.path().join("none"))).is_ok());
         assert!(empty(&folder.join("file")).is_err());
         let (one, other) = (new_below(directory.path()).unwrap(), new_below(directory.path()).unwrap());
         assert!(one != other && one.is_dir() && other.is_dir());

@@ -1,10 +1,14 @@
 //! How far a matrix is, on standard error: a table that lives on a terminal, in a pipe a line for each cell that is done.
+//!
+//! A table that the terminal has no room for gives way to the cells that run.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::termios::tcgetwinsize;
+use unicode_width::UnicodeWidthStr;
 
 use super::cell::{Trial, Verdict, seconds};
 use super::plan::Plan;
@@ -62,11 +66,39 @@ impl<'a> Live<'a> {
     /// Shows the times as they are now.
     pub fn tick(&mut self) {
         let Some(mut screen) = self.screen.take() else { return };
+        let size = tcgetwinsize(io::stderr()).ok().filter(|size| size.ws_row > 0 && size.ws_col > 0);
+        screen.draw(&self.lines(size.map(|size| [size.ws_row, size.ws_col].map(usize::from))));
+        self.screen = Some(screen);
+    }
+
+    /// What a terminal of that many rows and columns shows: the table, or where it has no room for that, the cells that
+    /// run; and the tally.
+    fn lines(&self, size: Option<[usize; 2]>) -> Vec<String> {
         let grid = table::grid(self.plan, &|cell| self.text(cell));
         let mut lines = table::lines(&grid, LEAST_WIDTH);
+        // The cursor has a row, too.
+        if let Some([rows, columns]) = size
+            && (lines.len() + 2 > rows || lines.iter().any(|line| line.width() > columns))
+        {
+            lines = self.running();
+            lines.truncate(rows.saturating_sub(2));
+        }
         lines.push(self.tally());
-        screen.draw(&lines);
-        self.screen = Some(screen);
+        lines
+    }
+
+    /// The cells that run, the one that has run for longest first.
+    fn running(&self) -> Vec<String> {
+        let since = |(cell, state): (&usize, &State)| match state {
+            State::Running(since) => Some((*since, *cell)),
+            State::Done { .. } => None,
+        };
+        let mut running: Vec<_> = self.states.iter().filter_map(since).collect();
+        running.sort_unstable();
+        let line = |(_, cell): (Instant, usize)| {
+            format!("{}: {}", table::printable(&self.plan.title(cell)), self.text(cell))
+        };
+        running.into_iter().map(line).collect()
     }
 
     /// Leaves the place to the final table.
@@ -140,6 +172,10 @@ pub fn told(plan: &Plan, cell: usize, trial: &Trial) -> String {
 
 impl Screen {
     fn draw(&mut self, lines: &[String]) {
+        for line in self.lines.drain(lines.len().min(self.lines.len())..) {
+            line.finish_and_clear();
+            self.bars.remove(&line);
+        }
         for (index, line) in lines.iter().enumerate() {
             if self.lines.len() == index {
                 let bar = self.bars.add(ProgressBar::new_spinner());
@@ -181,5 +217,24 @@ mod tests {
         assert_eq!(said(&ran(Verdict::Passed)), "passed (1.5s)");
         assert_eq!(said(&ran(Verdict::NotRun)), "interrupted (1.5s)");
         assert_eq!(said(&Trial::without_machine(Verdict::NotRun)), "not run");
+    }
+
+    #[test]
+    fn a_terminal_without_room_for_the_table_shows_what_runs() {
+        let plan = plan_of(20, 1, &[None]);
+        let mut live = Live { plan: &plan, count: 20, states: BTreeMap::new(), screen: None };
+        let begun = Instant::now();
+        live.states.insert(15, State::Running(begun));
+        live.states.insert(17, State::Running(begun - Duration::from_secs(60)));
+        assert_eq!(live.lines(Some([24, 80])).len(), 22);
+        assert_eq!(live.lines(None).len(), 22);
+        for size in [[22, 80], [24, 30]] {
+            let lines = live.lines(Some(size));
+            assert!(lines[0].starts_with("image0 on k17: running 60."), "{lines:?}");
+            assert!(lines[1].starts_with("image0 on k15: running 0."), "{lines:?}");
+            assert_eq!(lines[2..], ["0 of 20 done, 2 running, 0 failed"]);
+        }
+        assert_eq!(live.lines(Some([3, 80])).len(), 2);
+        assert_eq!(live.lines(Some([1, 1])).len(), 1);
     }
 }

@@ -1,5 +1,7 @@
 //! The grid of a matrix: programs across and kernels down, or the other way round where images are many.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::plan::Plan;
 
 /// What a cell comes to in a few words, or is about to.
@@ -38,12 +40,14 @@ pub fn lines(rows: &[Vec<String>], least: usize) -> Vec<String> {
         rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.width());
         }
     }
     let line = |row: &Vec<String>| {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let padded = |(cell, width): (&String, &usize)| {
+            format!("{cell}{}", " ".repeat(width.saturating_sub(cell.width())))
+        };
+        let cells: Vec<String> = row.iter().zip(&widths).map(padded).collect();
         cells.join("   ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
@@ -103,5 +107,12 @@ pub mod tests {
     #[test]
     fn nothing_that_a_terminal_obeys_is_shown() {
         assert_eq!(lines(&[vec!["a\x1b[2Jb".into()]], 0), ["a?[2Jb"]);
+    }
+
+    #[test]
+    fn columns_stand_below_one_another_whatever_the_script() {
+        let rows =
+            [["中文", "x"], ["abcd", "y"], ["e\u{301}", "z"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(lines(&rows, 0), ["中文   x", "abcd   y", "e\u{301}      z"]);
     }
 }

@@ -136,6 +136,7 @@ impl EmulatedHost {
             thread::sleep(Duration::from_millis(20));
         }
         emulate::check(&Home::locate(Some(&self.files.home))?)?;
+        let memory = memory::of_new_host(machine)?;
         warn(
             "vmrun: no hardware virtualization here: starting an emulated host, which is slow (see `vmrun doctor`)",
         );
@@ -144,7 +145,7 @@ impl EmulatedHost {
         let mut command =
             detached::command(env::current_exe().context("cannot find vmrun's own executable")?);
         command.arg("--root").arg(&self.files.home).arg("emulated-host");
-        command.arg(memory::of_new_host(machine)?.to_string());
+        command.arg(memory.to_string());
         let mut holder = command.stderr(log).spawn().context("cannot start the emulated host")?;
         loop {
             if self.answers() {

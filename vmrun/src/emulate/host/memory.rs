@@ -18,6 +18,12 @@ const MOST: u64 = 8 << 30;
 /// has available, within bounds, or what VMRUN_EMULATED_MEMORY says.
 pub fn of_new_host(machine: u64) -> Result<u64> {
     let needed = machine.saturating_add(OWN);
+    if let Some(all) = total_with_swap().filter(|all| *all < needed) {
+        let [machine, all] = [machine, all].map(shown);
+        bail!(
+            "a machine of {machine} does not fit on this host, which has {all}: give it less with --memory"
+        );
+    }
     if let Some(text) = env::var_os("VMRUN_EMULATED_MEMORY").filter(|text| !text.is_empty()) {
         let text = text.to_string_lossy();
         let Ok(memory) = size::parse(&text) else {
@@ -31,6 +37,11 @@ pub fn of_new_host(machine: u64) -> Result<u64> {
 /// All of this host's memory, in bytes.
 pub fn total() -> Option<u64> {
     meminfo("MemTotal:")
+}
+
+/// The most that Linux promises to a process unless told to promise anything.
+fn total_with_swap() -> Option<u64> {
+    Some(total()?.saturating_add(meminfo("SwapTotal:").unwrap_or(0)))
 }
 
 /// What this host could give to new processes, in bytes.
@@ -67,7 +78,10 @@ mod tests {
 
     #[test]
     fn a_large_machine_gets_a_larger_host() {
-        assert_eq!(of_new_host(100 << 30).unwrap(), 101 << 30);
+        let all = total().unwrap();
+        assert_eq!(of_new_host(all - OWN).unwrap(), all);
+        let complaint = of_new_host(u64::MAX).unwrap_err().to_string();
+        assert!(complaint.contains("--memory") && complaint.contains("MiB"), "{complaint}");
         let usual = of_new_host(512 << 20).unwrap();
         assert!((LEAST..=MOST).contains(&usual));
     }

@@ -9,15 +9,12 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::cell::{Trial, Verdict};
-use super::folder::Folder;
+use super::folder::{DOCUMENT, Folder};
 use super::live::line;
 use super::plan::Plan;
 use super::run::Trials;
 use super::table;
 use crate::arguments::MatrixFormat;
-
-/// The document that is always in a matrix's folder.
-const DOCUMENT: &str = "matrix.json";
 
 /// A matrix that is done.
 pub struct Report<'a> {

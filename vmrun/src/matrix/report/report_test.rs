@@ -95,7 +95,9 @@ fn junit_is_xml_whatever_is_in_it() {
         }
         let count = |name: &str| elements.iter().filter(|element| *element == name).count();
         assert_eq!(["testsuite", "testcase", "failure", "skipped"].map(count), [2, 4, 2, 1]);
-        assert!(xml.contains("tests=\"4\" failures=\"2\" errors=\"0\" skipped=\"1\""), "{xml}");
+        let root = xml.lines().nth(1).unwrap();
+        assert!(root.contains("tests=\"4\" failures=\"2\" errors=\"0\" time=\"3.750\">"), "{root}");
+        assert!(xml.contains("tests=\"2\" failures=\"1\" errors=\"0\" skipped=\"1\""), "{xml}");
         assert!(xml.contains("name=\"a|b &lt;&amp;&quot;&gt;\"") && xml.contains("]]&gt; &amp;"), "{xml}");
     });
 }
