@@ -29,6 +29,8 @@ const LONGEST_NAME: usize = 128;
 pub struct Addition<'a> {
     /// Without one it gets its version's.
     pub name: Option<&'a str>,
+    /// Where sources have several kernels, take that of this release.
+    pub release: Option<&'a str>,
     /// Put it in the place of another kernel of that name. Machines that run on that go on.
     pub replace: bool,
 }
@@ -101,7 +103,7 @@ impl KernelStore {
         }
         let staging = Staging::new(&self.directory)
             .map_err(|cause| Error::Open { path: self.directory.clone(), cause })?;
-        let mut collection = Collection::new(staging.path());
+        let mut collection = Collection::new(staging.path()).of_release(addition.release);
         let mut known = Vec::new();
         for source in sources {
             progress(Step::Reading(&source.path));
@@ -109,7 +111,16 @@ impl KernelStore {
             let facts = source::collect(source, &mut collection).map_err(failed)?;
             known.push(Provenance::new(source, facts).map_err(|cause| failed(source::Error::Read(cause)))?);
         }
-        let description = describe(&collection, staging.path(), known, &shown(sources), progress)?;
+        let described = describe(&collection, staging.path(), known, &shown(sources), progress);
+        let description = match (described, addition.release) {
+            (Err(Error::Empty { sources }), Some(release)) => {
+                return Err(Error::NoRelease { sources, release: release.into() });
+            }
+            (Ok(description), Some(release)) if !collection.is_chosen && description.version != release => {
+                return Err(Error::NoRelease { sources: shown(sources), release: release.into() });
+            }
+            (described, _) => described?,
+        };
         let name = name.unwrap_or(&description.version).to_owned();
         check_name(&name)?;
         self.furnish(&name, staging.path(), &description, progress)?;
@@ -387,3 +398,7 @@ mod package_tests;
 #[cfg(test)]
 #[path = "store_disk_test.rs"]
 mod disk_tests;
+
+#[cfg(test)]
+#[path = "store_choice_test.rs"]
+mod choice_tests;

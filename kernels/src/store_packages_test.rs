@@ -326,7 +326,7 @@ fn a_newer_kernel_takes_the_name_when_it_may() {
     let fixture = Fixture::new();
     let add = |content: &[u8], replace| {
         let source = fixture.source(&format!("{}", content.len()), content);
-        let addition = Addition { name: Some("debian:6.1"), replace };
+        let addition = Addition { name: Some("debian:6.1"), replace, ..Addition::default() };
         fixture.store.add(&[Path::new(&source).into()], &addition, &|_| ())
     };
     add(&vmlinux("6.1.1", None), true).unwrap();

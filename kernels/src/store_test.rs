@@ -202,7 +202,7 @@ fn kernels_are_listed_chosen_and_removed() {
     let one = fixture.source("one", &vmlinux("5.1", None));
     let two = fixture.source("two", &vmlinux("5.2", None));
     fixture.add(&[&one]).unwrap();
-    let named = |name| Addition { name: Some(name), replace: false };
+    let named = |name| Addition { name: Some(name), ..Addition::default() };
     fixture.store.add(&[two.into()], &named("mine"), &|_| ()).unwrap();
     let names = || {
         fixture
@@ -247,7 +247,7 @@ fn one_that_is_replaced_is_there_all_the_time() {
     let versions = ["5.1", "5.2"];
     let sources = versions.map(|version| fixture.source(version, &vmlinux(version, None)));
     let put = |source: &PathBuf| {
-        let addition = Addition { name: Some("mine"), replace: true };
+        let addition = Addition { name: Some("mine"), replace: true, ..Addition::default() };
         fixture.store.add(&[source.as_path().into()], &addition, &|_| ()).unwrap().version.clone()
     };
     put(&sources[0]);
@@ -311,7 +311,11 @@ fn a_damaged_one_is_replaced_where_that_is_wanted() {
     let fixture = Fixture::new();
     let source = fixture.source("one", &vmlinux("5.1", None));
     let put = |replace| {
-        fixture.store.add(&[source.as_path().into()], &Addition { name: Some("mine"), replace }, &|_| ())
+        fixture.store.add(
+            &[source.as_path().into()],
+            &Addition { name: Some("mine"), replace, ..Addition::default() },
+            &|_| (),
+        )
     };
     let good = put(false).unwrap();
     let path = good.directory.join(DESCRIPTION);
@@ -335,7 +339,7 @@ fn one_of_a_newer_vmrun_is_left_alone_and_can_be_removed() {
     fs::write(kernel.directory.join(DESCRIPTION), r#"{"format": 1000}"#).unwrap();
     let complaint = fixture.store.get("5.1").unwrap_err().to_string();
     assert!(complaint.starts_with("the stored kernel 5.1 was made by a newer vmrun: upgrade"), "{complaint}");
-    let replace = Addition { name: None, replace: true };
+    let replace = Addition { replace: true, ..Addition::default() };
     assert!(matches!(fixture.store.add(&[source.into()], &replace, &|_| ()), Err(Error::Newer(_))));
     fixture.store.remove("5.1").unwrap();
     assert_eq!(fixture.content(), [""; 0]);

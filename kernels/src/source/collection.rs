@@ -36,6 +36,10 @@ pub struct Collection {
     digests: BTreeMap<PathBuf, [u8; 32]>,
     bytes: u64,
     buffer: Vec<u8>,
+    /// Of several kernels in a package, only what belongs to this one's is taken.
+    release: Option<String>,
+    /// Whether something was there to choose from, and that release was.
+    pub is_chosen: bool,
 }
 
 impl Collection {
@@ -48,7 +52,19 @@ impl Collection {
             digests: BTreeMap::new(),
             bytes: 0,
             buffer: vec![0; 128 << 10],
+            release: None,
+            is_chosen: false,
         }
+    }
+
+    /// Of packages with several kernels, this one's files are to be taken.
+    pub fn of_release(self, release: Option<&str>) -> Collection {
+        Collection { release: release.map(str::to_owned), ..self }
+    }
+
+    /// The only kernel whose files are to be taken.
+    pub fn release(&self) -> Option<&str> {
+        self.release.as_deref()
     }
 
     /// The kernel's image, as it came.

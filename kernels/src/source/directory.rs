@@ -1,11 +1,18 @@
 //! Trees of files with `boot/` and `lib/modules/`, such as the host's own root or an image's.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::collection::Collection;
 use super::file_tree::{Entry, EntryKind, FileTree, HostTree};
+
+/// How many releases a message lists, and how long the name of Arch's package may be.
+const MOST_LISTED: usize = 20;
+const LONGEST_PACKAGE: u64 = 256;
+/// What no real tree has.
+const MOST_KERNELS: usize = 1000;
 
 /// What a file is to a kernel, by where it lies below the root.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,29 +61,28 @@ pub fn of_kernel(file: &Path) -> Option<(PathBuf, String)> {
     modules_directory(&tree, &version).ok()?.map(|_| (root.to_owned(), version))
 }
 
-/// Adds a kernel of the tree with its modules to the collection: the one of `version`; without that, the only one,
-/// or the `preferred` one if it is there.
-pub fn collect(
-    tree: &dyn FileTree,
-    version: Option<&str>,
-    preferred: Option<&str>,
-    into: &mut Collection,
-) -> Result<(), Error> {
+/// Which of several kernels is to be taken.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Choice<'a> {
+    /// This one, by its release or the name that its image has in `boot`.
+    pub release: Option<&'a str>,
+    /// Without that, this one if it is there.
+    pub preferred: Option<&'a str>,
+}
+
+/// Adds a kernel of the tree with its modules to the collection: the one that is chosen, or the only one.
+pub fn collect(tree: &dyn FileTree, choice: Choice<'_>, into: &mut Collection) -> Result<(), Error> {
     let images = images(tree)?;
-    let version = match version {
-        Some(version) => Some(version.to_owned()),
-        None => choose(preferred, &images)?,
-    };
     // Modules without a kernel may go with a kernel from another source.
-    let Some(version) = version else { return modules(tree, &only_modules(tree)?, into) };
-    let image = images.get(&version);
-    let image =
-        image.ok_or_else(|| Error::Nothing(format!("there is no kernel of version {version} in it")))?;
+    let chosen = choose(tree, choice, &images)?;
+    into.is_chosen |= choice.release.is_some();
+    let Some((release, image)) = chosen else {
+        return modules(tree, &only_modules(tree, choice.release)?, into);
+    };
     into.image(open(tree, &image.path)?)?;
-    let release = image.modules.as_ref().unwrap_or(&version);
-    let configs = [format!("boot/config-{version}").into(), format!("boot/config-{release}").into()];
+    let named = image.name.as_deref().map(|name| format!("boot/config-{name}").into());
     let beside = modules_directory(tree, release)?.map(|directory| directory.join("config"));
-    for config in configs.into_iter().chain(beside) {
+    for config in named.into_iter().chain([format!("boot/config-{release}").into()]).chain(beside) {
         if let Some(config) = tree.open(&config).map_err(Error::Read)? {
             into.config(config)?;
             break;
@@ -88,56 +94,127 @@ pub fn collect(
 /// A kernel image of a tree.
 struct Image {
     path: PathBuf,
-    /// The version of its modules, where its name says another.
-    modules: Option<String>,
+    /// What stands behind `vmlinuz-`, if it lies in `boot`.
+    name: Option<String>,
 }
 
-/// Every kernel image of the tree by the version in its name.
+/// Every kernel image of the tree by its release, as far as names tell that.
 fn images(tree: &dyn FileTree) -> Result<BTreeMap<String, Image>, Error> {
-    let mut images = BTreeMap::new();
+    let releases = module_versions(tree)?;
+    let mut named = Vec::new();
     for name in names(tree, Path::new("boot"), EntryKind::Other)? {
         let path = Path::new("boot").join(&name);
-        if let Some(Place::Image(version)) = place(&path) {
-            images.insert(version, Image { path, modules: None });
+        if let Some(Place::Image(name)) = place(&path) {
+            named.push((name, path));
         }
     }
-    let versions = module_versions(tree)?;
-    for version in &versions {
-        let Some(directory) = modules_directory(tree, version)? else { continue };
+    if named.len().max(releases.len()) > MOST_KERNELS {
+        return Err(Error::Limit("the number of kernels in it", MOST_KERNELS.to_string()));
+    }
+    let packages = packages(tree, &releases)?;
+    let is_alone = named.len() == 1;
+    let mut images = BTreeMap::new();
+    for (name, path) in named {
+        let release = release(&name, &releases, &packages, is_alone).unwrap_or(&name).clone();
+        images.insert(release, Image { path, name: Some(name) });
+    }
+    for release in &releases {
+        let Some(directory) = modules_directory(tree, release)? else { continue };
         for name in ["vmlinuz", "vmlinux"] {
             let path = directory.join(name);
-            if !images.contains_key(version) && tree.open(&path).map_err(Error::Read)?.is_some() {
-                images.insert(version.clone(), Image { path, modules: None });
+            if !images.contains_key(release) && tree.open(&path).map_err(Error::Read)?.is_some() {
+                images.insert(release.clone(), Image { path, name: None });
             }
         }
-    }
-    // Alpine's boot/vmlinuz-virt goes with the only modules that there are.
-    if let ([version], 1, Some(image)) = (versions.as_slice(), images.len(), images.values_mut().next()) {
-        image.modules = Some(version.clone());
     }
     Ok(images)
 }
 
-fn choose(preferred: Option<&str>, images: &BTreeMap<String, Image>) -> Result<Option<String>, Error> {
-    let mut versions = images.keys();
-    match (versions.next(), versions.next()) {
-        _ if preferred.is_some_and(|version| images.contains_key(version)) => {
-            Ok(preferred.map(str::to_owned))
+/// The names of Arch's packages (`linux`, as in `boot/vmlinuz-linux`), which their modules have beside them, with the
+/// releases.
+fn packages(tree: &dyn FileTree, releases: &[String]) -> Result<BTreeMap<String, String>, Error> {
+    let mut packages = BTreeMap::new();
+    for release in releases {
+        let Some(directory) = modules_directory(tree, release)? else { continue };
+        let Some(file) = tree.open(&directory.join("pkgbase")).map_err(Error::Read)? else { continue };
+        let mut name = String::new();
+        if file.take(LONGEST_PACKAGE).read_to_string(&mut name).is_ok() {
+            packages.insert(name.trim_end().to_owned(), release.clone());
         }
-        (Some(only), None) => Ok(Some(only.clone())),
-        (None, _) => Ok(None),
-        (Some(first), Some(_)) => {
-            let all: Vec<_> = images.keys().map(String::as_str).collect();
-            Err(Error::Several(all.join(", "), first.clone()))
-        }
+    }
+    Ok(packages)
+}
+
+/// The release of the kernel whose image has this name: that of the modules it goes with.
+fn release<'a>(
+    name: &str,
+    releases: &'a [String],
+    packages: &'a BTreeMap<String, String>,
+    is_alone: bool,
+) -> Option<&'a String> {
+    let exactly = releases.iter().find(|release| *release == name);
+    let mut alike = releases.iter().filter(|release| goes_with(release, name));
+    match (alike.next(), alike.next(), releases) {
+        _ if exactly.is_some() => exactly,
+        _ if packages.contains_key(name) => packages.get(name),
+        (Some(release), None, _) => Some(release),
+        (None, _, [release]) if is_alone => Some(release),
+        _ => None,
     }
 }
 
-fn only_modules(tree: &dyn FileTree) -> Result<String, Error> {
+/// Whether an image of this name may be the one of that release, as Alpine's `vmlinuz-virt` is of `6.6.1-0-virt`.
+pub fn goes_with(release: &str, name: &str) -> bool {
+    release == name || release.strip_suffix(name).is_some_and(|rest| rest.ends_with('-'))
+}
+
+fn choose<'a>(
+    tree: &dyn FileTree,
+    choice: Choice<'_>,
+    images: &'a BTreeMap<String, Image>,
+) -> Result<Option<(&'a String, &'a Image)>, Error> {
+    if let Some(wanted) = choice.release {
+        let found = images
+            .get_key_value(wanted)
+            .or_else(|| images.iter().find(|(_, image)| image.name.as_deref() == Some(wanted)));
+        return match found {
+            Some(image) => Ok(Some(image)),
+            None if modules_directory(tree, wanted)?.is_some() => Ok(None),
+            None => Err(Error::NoRelease { wanted: wanted.into(), found: listed(images.keys()) }),
+        };
+    }
+    if let Some(preferred) = choice.preferred.and_then(|preferred| images.get_key_value(preferred)) {
+        return Ok(Some(preferred));
+    }
+    match images.len() {
+        0 | 1 => Ok(images.iter().next()),
+        _ => Err(Error::Several(listed(images.keys()))),
+    }
+}
+
+/// As one line has room for.
+fn listed<'a>(releases: impl Iterator<Item = &'a String>) -> String {
+    let mut shown: Vec<_> = releases.map(String::as_str).collect();
+    let others = shown.len().saturating_sub(MOST_LISTED);
+    shown.truncate(MOST_LISTED);
+    match (shown.is_empty(), others) {
+        (true, _) => "none".into(),
+        (false, 0) => shown.join(", "),
+        (false, others) => format!("{} and {others} more", shown.join(", ")),
+    }
+}
+
+fn only_modules(tree: &dyn FileTree, wanted: Option<&str>) -> Result<String, Error> {
+    if let Some(wanted) = wanted {
+        return Ok(wanted.into());
+    }
     let mut versions = module_versions(tree)?;
     match (versions.pop(), versions.pop()) {
         (Some(only), None) => Ok(only),
-        (Some(_), Some(_)) => Err(Error::Nothing("it has no kernel, and modules of several".into())),
+        (Some(_), Some(_)) => Err(Error::Nothing(format!(
+            "it has no kernel, and modules of several ({}): choose one with --release",
+            listed(module_versions(tree)?.iter())
+        ))),
         _ => Err(Error::Nothing(
             "it has neither boot/vmlinuz-VERSION nor lib/modules/VERSION (or usr/lib/modules/VERSION)".into(),
         )),
@@ -204,7 +281,7 @@ fn names(tree: &dyn FileTree, directory: &Path, kind: EntryKind) -> Result<Vec<S
     Ok(wanted.filter_map(name).collect())
 }
 
-fn open<'a>(tree: &'a dyn FileTree, path: &Path) -> Result<Box<dyn std::io::Read + 'a>, Error> {
+fn open<'a>(tree: &'a dyn FileTree, path: &Path) -> Result<Box<dyn Read + 'a>, Error> {
     let file = tree.open(path).map_err(Error::Read)?;
     file.ok_or_else(|| Error::Nothing(format!("{} in it is no file", path.display())))
 }

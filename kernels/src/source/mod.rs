@@ -22,10 +22,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use collection::Collection;
-pub use file_tree::{Entry, EntryKind, FileTree};
+pub use file_tree::{Entry, EntryKind, FileTree, HostTree};
 pub use provenance::{Facts, Origin, Provenance, Source};
 
-use self::file_tree::HostTree;
+use self::directory::Choice;
 use crate::bounded::Bounded;
 use crate::compression::{self, Compression, read_start};
 use crate::config::KernelConfig;
@@ -50,11 +50,13 @@ pub enum Error {
     Hostile(String),
     #[error("{0}")]
     Nothing(String),
-    #[error("it holds several kernels ({0}): name the one to add, e.g. boot/vmlinuz-{example}", example = .1)]
-    Several(String, String),
+    #[error("it holds several kernels, {0}: choose one with --release")]
+    Several(String),
+    #[error("there is no kernel of release {wanted} in it: it has {found}")]
+    NoRelease { wanted: String, found: String },
     #[error("it has modules of {found}, other sources have those of {known}")]
     Versions { known: String, found: String },
-    #[error("it has a second {0}")]
+    #[error("it has a second {0}: of several kernels in an archive, --release chooses one")]
     Twice(&'static str),
     #[error("{0} exceeds the limit of {1}")]
     Limit(&'static str, String),
@@ -70,7 +72,8 @@ pub enum Error {
 pub fn collect(source: &Source, into: &mut Collection) -> Result<Facts, Error> {
     match &source.tree {
         Some(tree) => {
-            directory::collect(&**tree, None, None, into)?;
+            let release = into.release().map(str::to_owned);
+            directory::collect(&**tree, Choice { release: release.as_deref(), preferred: None }, into)?;
             Ok(Facts::plain("image"))
         }
         None => of_host(&source.path, into),
@@ -85,7 +88,9 @@ fn of_host(source: &Path, into: &mut Collection) -> Result<Facts, Error> {
         }
         let is_host = source.canonicalize().is_ok_and(|root| root == Path::new("/"));
         let running = is_host.then(|| rustix::system::uname().release().to_string_lossy().into_owned());
-        directory::collect(&HostTree::new(source), None, running.as_deref(), into)?;
+        let release = into.release().map(str::to_owned);
+        let choice = Choice { release: release.as_deref(), preferred: running.as_deref() };
+        directory::collect(&HostTree::new(source), choice, into)?;
         return Ok(Facts::plain("directory"));
     }
     if !kind.is_file() {
@@ -114,7 +119,8 @@ fn of_host(source: &Path, into: &mut Collection) -> Result<Facts, Error> {
         config(file, into)?;
         Ok(Facts::plain("kernel configuration"))
     } else if let Some((root, version)) = directory::of_kernel(source) {
-        directory::collect(&HostTree::new(&root), Some(&version), None, into)?;
+        let choice = Choice { release: Some(&version), preferred: None };
+        directory::collect(&HostTree::new(&root), choice, into)?;
         Ok(Facts::plain("kernel with its modules beside it"))
     } else {
         into.image(file)?;

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::Error;
 use super::collection::Collection;
-use super::directory::{Place, place};
+use super::directory::{Place, goes_with, place};
 
 /// A package's files, unpacked, in bytes: what no real kernel reaches and a disk survives.
 pub const UNPACKED_LIMIT: u64 = 8 << 30;
@@ -26,6 +26,16 @@ pub enum Kind {
 pub fn take(name: &[u8], kind: Kind, content: impl Read, into: &mut Collection) -> Result<(), Error> {
     let path = relative(name)?;
     let Some(place) = place(&path) else { return Ok(()) };
+    if let Some(release) = into.release() {
+        let is_wanted = match &place {
+            Place::Image(name) | Place::Config(name) => goes_with(release, name),
+            Place::ModuleFile { version, .. } => version.as_os_str() == release,
+        };
+        into.is_chosen |= is_wanted;
+        if !is_wanted {
+            return Ok(());
+        }
+    }
     match kind {
         Kind::File => store(place, content, into),
         Kind::Link if is_taken(&path) => Err(Error::Hostile(format!("{} is a link", path.display()))),

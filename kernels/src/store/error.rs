@@ -47,6 +47,8 @@ pub enum Error {
     NoImage { sources: String, version: String },
     #[error("there is no kernel in {sources}")]
     Empty { sources: String },
+    #[error("there is no kernel of release {release} in {sources}")]
+    NoRelease { sources: String, release: String },
     #[error("the kernel is version {kernel}, but its modules are for {modules}")]
     Versions { kernel: String, modules: String },
     #[error(

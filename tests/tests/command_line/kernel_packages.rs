@@ -120,6 +120,18 @@ fn a_kernel_comes_out_of_an_image() {
     run(&["kernel", "add", &format!("oci:{}", file("layout")), "--name", "laid-out"]).succeeds();
     assert_eq!(run(&["kernel", "ls", "-q"]).succeeds().text(), "archived\nlaid-out\nnamed\n");
 
+    // One with two kernels.
+    shell(
+        "mkdir -p two/boot; cp root/boot/vmlinuz-* two/boot/; cp root/boot/vmlinuz-* two/boot/vmlinuz-other
+         tar -C two -cf two.tar .",
+        directory.path(),
+    );
+    run(&["import", "--quiet", &file("two.tar"), "two"]).succeeds();
+    run(&["kernel", "add", "image:two"]).is_refused(&["image:two", &version, "other", "--release"]);
+    run(&["kernel", "add", "image:two", "--release", "6"]).is_refused(&["image:two", "release 6", &version]);
+    run(&["kernel", "add", "image:two", "--release", "other", "--name", "two"]).succeeds();
+    assert_eq!(run(&["kernel", "inspect", "two"]).succeeds().value("version"), version);
+
     run(&["kernel", "add", "oci:/no/such"]).is_refused(&["/no/such"]);
     run(&["kernel", "add", "docker-archive:/no/such"]).is_refused(&["/no/such"]);
     shell("mkdir empty; tar -C empty -cf empty.tar .", directory.path());

@@ -16,6 +16,9 @@ pub enum KernelCommand {
         /// One source, or several that make up one kernel (Fedora's kernel-core and kernel-modules-core)
         #[arg(required = true, value_name = "SOURCE")]
         sources: Vec<OsString>,
+        /// Of several kernels in a directory, an archive or an image, take this one (6.1.0-56-amd64)
+        #[arg(long, value_name = "RELEASE")]
+        release: Option<String>,
         /// The kernel's name [default: its version]
         #[arg(long, value_name = "NAME")]
         name: Option<String>,

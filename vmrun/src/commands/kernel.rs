@@ -16,11 +16,11 @@ use crate::size;
 pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
     let store = home.kernels()?;
     match command {
-        KernelCommand::Add { sources, name } => {
+        KernelCommand::Add { sources, release, name } => {
             let progress = crate::progress::Steps::new();
             let sources = sources.iter().map(|source| kernel_image::source(home, source));
             let sources: Vec<Source> = sources.collect::<Result<_>>()?;
-            let addition = Addition { name: name.as_deref(), replace: false };
+            let addition = Addition { name: name.as_deref(), release: release.as_deref(), replace: false };
             let kernel = store.add(&sources, &addition, &|step| progress.show(&step.to_string()))?;
             progress.finish();
             println!("{}", kernel.name);

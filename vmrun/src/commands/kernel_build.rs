@@ -59,8 +59,9 @@ pub fn build(
         signature: "none: it was built on this host".into(),
     };
     let image = KernelSource { origin: Some(origin), ..KernelSource::from(built.image) };
-    let kernel = store
-        .add(&[image], &Addition { name, replace: false }, &|step| watcher.steps.show(&step.to_string()))?;
+    let kernel = store.add(&[image], &Addition { name, ..Addition::default() }, &|step| {
+        watcher.steps.show(&step.to_string())
+    })?;
     watcher.steps.finish();
     println!("{}", kernel.name);
     Ok(0)

@@ -119,8 +119,10 @@ fn fetch(
         sources.push(Source { origin: Some(origin(archive, package)?), ..Source::from(path) });
     }
     let steps = Steps::new();
-    let added = store
-        .add(&sources, &Addition { name: Some(name), replace: true }, &|step| steps.show(&step.to_string()));
+    let added =
+        store.add(&sources, &Addition { name: Some(name), replace: true, ..Addition::default() }, &|step| {
+            steps.show(&step.to_string())
+        });
     steps.finish();
     Ok(added?)
 }
