@@ -25,8 +25,7 @@ build:
 
 lint:
 	cargo fmt --all --check
-	cargo fmt --check --manifest-path rootfs-builder/fuzz/Cargo.toml
-	cargo fmt --check --manifest-path vmm/fuzz/Cargo.toml
+	for manifest in */fuzz/Cargo.toml; do cargo fmt --check --manifest-path $$manifest || exit; done
 	cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 
 # What runs at each landing.

@@ -1,36 +1,9 @@
 //! The archive's kernels: which there are.
 
 use crate::archive::{Archive, Progress};
-use crate::kernel_parts::{assemble, is_part};
-use crate::wanted::{Flavour, Wanted, every_group};
-use crate::{Error, Package, Result, Version};
-
-/// The packages that make up one kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelPackages {
-    /// The kernel's release, as `uname -r` shows it.
-    pub release: String,
-    pub flavour: Flavour,
-    /// Whether it is the one that its suite installs, and not an older one or another series.
-    pub is_suites_own: bool,
-    /// What to fetch. Never empty.
-    pub packages: Vec<Package>,
-}
-
-impl KernelPackages {
-    pub fn version(&self) -> &Version {
-        &self.packages[0].version
-    }
-
-    pub fn suite(&self) -> &str {
-        &self.packages[0].suite
-    }
-
-    /// All that is to be fetched, in bytes.
-    pub fn size(&self) -> u64 {
-        self.packages.iter().map(|package| package.size).fold(0, u64::saturating_add)
-    }
-}
+use crate::kernel_parts::{KernelPackages, assemble, is_part};
+use crate::wanted::{Wanted, every_group};
+use crate::{Error, Result};
 
 impl Archive {
     /// All kernels of a suite, the newest first.

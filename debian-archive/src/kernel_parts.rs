@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::kernel::KernelPackages;
 use crate::wanted::Flavour;
 use crate::{Package, Version};
 
@@ -10,6 +9,33 @@ const PARTS: [&str; 4] = ["linux-image-", "linux-binary-", "linux-modules-", "li
 
 /// The packages that depend on a suite's own kernel.
 const OWN: [&str; 3] = ["linux-image-amd64", "linux-image-cloud-amd64", "linux-image-rt-amd64"];
+
+/// The packages that make up one kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelPackages {
+    /// The kernel's release, as `uname -r` shows it.
+    pub release: String,
+    pub flavour: Flavour,
+    /// Whether it is the one that its suite installs, and not an older one or another series.
+    pub is_suites_own: bool,
+    /// What to fetch. Never empty.
+    pub packages: Vec<Package>,
+}
+
+impl KernelPackages {
+    pub fn version(&self) -> &Version {
+        &self.packages[0].version
+    }
+
+    pub fn suite(&self) -> &str {
+        &self.packages[0].suite
+    }
+
+    /// All that is to be fetched, in bytes.
+    pub fn size(&self) -> u64 {
+        self.packages.iter().map(|package| package.size).fold(0, u64::saturating_add)
+    }
+}
 
 /// Whether a package's name is that of a part of a kernel: `linux-image-6.1.0-37-cloud-amd64` and, since 6.18, the
 /// parts that it depends on; or of one that depends on the suite's own.

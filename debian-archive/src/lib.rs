@@ -34,7 +34,7 @@ mod wanted;
 pub use archive::{Archive, Progress, Silent};
 pub use error::Error;
 pub use host::Options;
-pub use kernel::KernelPackages;
+pub use kernel_parts::KernelPackages;
 pub use package::Package;
 pub use version::Version;
 pub use wanted::{Flavour, Wanted};

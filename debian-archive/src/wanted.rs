@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::kernel::KernelPackages;
+use crate::kernel_parts::KernelPackages;
 use crate::{Error, Result, Version};
 
 /// How Debian calls a kernel that was configured for a purpose.

@@ -62,3 +62,7 @@ pub use spec::{
     BlockSpec, Carrier, DiskPart, Firmware, InitramfsPart, MachineSpec, PmemSpec, Transport, VsockSpec,
 };
 pub use vmm_sys_util::eventfd::EventFd;
+
+/// How a kernel comes into guest memory, for the fuzz targets.
+#[cfg(feature = "mock-driver")]
+pub use x86_64::kernel as kernel_loader;

@@ -1,7 +1,10 @@
 //! What the fuzz targets of the virtio devices share: descriptor chains that are right but for one flaw, so that the
 //! fuzzer spends its time behind the checks and not in front of them.
 //!
-//! `cargo +nightly fuzz run block` in `vmm/`; the other targets are pmem, vsock, rng, balloon, mmio and pci.
+//! `cargo +nightly fuzz run block` in `vmm/`; the other targets are pmem, vsock, console, rng, balloon, mmio
+//! and pci.
+
+pub mod channel;
 
 use arbitrary::Arbitrary;
 use vm_memory::{Bytes, GuestAddress};

@@ -6,7 +6,9 @@
 //! a write to the port is one chain, and holds one packet.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::RawFd;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -67,8 +69,16 @@ impl ConsoleDevice {
     /// Listens at `path`, where nothing may exist yet, for clients that want to talk to the guest. `guest_cid` is
     /// what the guest is called in packets.
     pub fn bind(guest_cid: u32, path: &Path) -> Result<Self, Error> {
-        let connections = connections::bind(guest_cid, path)?;
-        Ok(Self { connections, active: None, messages: VecDeque::new(), open: false })
+        Ok(Self::over(connections::bind(guest_cid, path)?))
+    }
+
+    /// Serves the clients of `listener`.
+    pub fn new(guest_cid: u32, listener: UnixListener) -> io::Result<Self> {
+        Ok(Self::over(Connections::new(guest_cid.into(), listener)?))
+    }
+
+    fn over(connections: Connections) -> Self {
+        Self { connections, active: None, messages: VecDeque::new(), open: false }
     }
 
     fn take_from_guest(&mut self) {
