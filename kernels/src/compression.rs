@@ -45,29 +45,57 @@ impl Compression {
 /// Decompresses `from`, whatever its compression. Bytes behind the compressed stream's end are
 /// not looked at: a kernel's payload ends with its unpacked size.
 pub fn reader<'a>(from: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    recognised(from, Streams::First)
+}
+
+/// Decompresses all of `from`: the compressed streams that follow one another, as packers that use several processors
+/// (pzstd, pbzip2) write them.
+pub fn whole_reader<'a>(from: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    recognised(from, Streams::All)
+}
+
+/// How many compressed streams are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Streams {
+    First,
+    All,
+}
+
+fn recognised<'a>(from: impl Read + 'a, streams: Streams) -> io::Result<Box<dyn Read + 'a>> {
     let mut from = BufReader::with_capacity(64 << 10, from);
     let mut start = [0; MAGIC_LENGTH];
     let read = read_start(&mut from, &mut start)?;
     let compression = Compression::of(&start[..read]);
     let from = io::Cursor::new(start).take(read as u64).chain(from);
-    decoder(compression, from)
+    decoder(compression, from, streams)
 }
 
-fn decoder<'a>(compression: Compression, from: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    Ok(match compression {
-        Compression::None => Box::new(from),
-        Compression::Gzip => Box::new(flate2::bufread::GzDecoder::new(from)),
-        Compression::Xz => Box::new(liblzma::bufread::XzDecoder::new_stream(
-            from,
-            Stream::new_stream_decoder(DECODER_MEMORY, 0)?,
-        )),
-        Compression::Lzma => {
+fn decoder<'a>(
+    compression: Compression,
+    from: impl BufRead + 'a,
+    streams: Streams,
+) -> io::Result<Box<dyn Read + 'a>> {
+    use Streams::{All, First};
+    Ok(match (compression, streams) {
+        (Compression::None, _) => Box::new(from),
+        (Compression::Gzip, First) => Box::new(flate2::bufread::GzDecoder::new(from)),
+        (Compression::Gzip, All) => Box::new(flate2::bufread::MultiGzDecoder::new(from)),
+        (Compression::Xz, streams) => {
+            let flags = if streams == All { liblzma::stream::CONCATENATED } else { 0 };
+            let stream = Stream::new_stream_decoder(DECODER_MEMORY, flags)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(from, stream))
+        }
+        (Compression::Lzma, _) => {
             Box::new(liblzma::bufread::XzDecoder::new_stream(from, Stream::new_lzma_decoder(DECODER_MEMORY)?))
         }
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(from)?.single_frame()),
-        Compression::Bzip2 => Box::new(bzip2::bufread::BzDecoder::new(from)),
-        Compression::Lz4Legacy => Box::new(crate::lz4_legacy::Decoder::new(from)?),
-        Compression::Lzop => Box::new(crate::lzop::Decoder::new(from)?),
+        (Compression::Zstd, First) => {
+            Box::new(zstd::stream::read::Decoder::with_buffer(from)?.single_frame())
+        }
+        (Compression::Zstd, All) => Box::new(zstd::stream::read::Decoder::with_buffer(from)?),
+        (Compression::Bzip2, First) => Box::new(bzip2::bufread::BzDecoder::new(from)),
+        (Compression::Bzip2, All) => Box::new(bzip2::bufread::MultiBzDecoder::new(from)),
+        (Compression::Lz4Legacy, _) => Box::new(crate::lz4_legacy::Decoder::new(from)?),
+        (Compression::Lzop, _) => Box::new(crate::lzop::Decoder::new(from)?),
     })
 }
 
@@ -83,4 +111,27 @@ pub fn read_start(from: &mut impl Read, start: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::tool;
+
+    #[test]
+    fn streams_that_follow_one_another_are_one_where_that_is_wanted() {
+        let [first, second] = [vec![b'a'; 300_000], vec![b'b'; 300_000]];
+        for packer in ["gzip", "xz", "zstd", "bzip2"] {
+            let packed = [tool(packer, &[], &first), tool(packer, &[], &second)].concat();
+            let mut unpacked = Vec::new();
+            whole_reader(&packed[..]).unwrap().read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == [&first[..], &second[..]].concat(), "{packer}");
+            unpacked.clear();
+            reader(&packed[..]).unwrap().read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == first, "{packer}");
+            // A second stream that is cut off is no end.
+            let cut = whole_reader(&packed[..packed.len() - 9]).unwrap().read_to_end(&mut Vec::new());
+            assert!(cut.is_err(), "{packer}");
+        }
+    }
 }

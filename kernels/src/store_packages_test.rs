@@ -292,6 +292,26 @@ fn headers_that_lie_are_refused() {
     refused("x.rpm", &rpm("kernel", "x86_64", &tool("gzip", &[], &archive)), "it is cut off");
 }
 
+#[test]
+fn files_that_cannot_be_side_by_side_are_refused() {
+    let file = |name: &str| (place(name), b"x".to_vec());
+    for (second, expected) in [("a.ko", "it has modules/kernel/a.ko twice"), ("a.ko/b.ko", "is below a file")]
+    {
+        let files = [file("a.ko"), file(second)];
+        refused("x.deb", &deb_for("amd64", "data.tar", &files_tar(&files)), expected);
+        refused("x.rpm", &rpm("kernel", "x86_64", &tool("gzip", &[], &cpio(&files))), expected);
+    }
+}
+
+/// Of which nobody knows what it is for.
+#[test]
+fn a_debian_package_without_a_control_file_is_none() {
+    let whole = deb_for("amd64", "data.tar", &files_tar(&kernel_files()));
+    let member = |name: &str| whole.windows(name.len()).position(|bytes| bytes == name.as_bytes()).unwrap();
+    let [control, data] = ["control.tar", "data.tar"].map(member);
+    refused("x.deb", &[&whole[..control], &whole[data..]].concat(), "it has no control.tar");
+}
+
 fn place(module: &str) -> String {
     format!("./lib/modules/{VERSION}/kernel/{module}")
 }

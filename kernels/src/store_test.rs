@@ -111,6 +111,8 @@ fn every_compression_of_a_package_is_read() {
         ("data.tar.gz", tool("gzip", &[], &tar)),
         ("data.tar.zst", tool("zstd", &[], &tar)),
         ("data.tar.bz2", tool("bzip2", &[], &tar)),
+        // In two streams, of which the first ends between two files.
+        ("data.tar.zst", [tool("zstd", &[], &tar[..1024]), tool("zstd", &[], &tar[1024..])].concat()),
     ] {
         Fixture::new().add_deb(&deb(name, &content)).unwrap_or_else(|error| panic!("{name}: {error}"));
     }

@@ -116,7 +116,7 @@ fn open_archive<T>(file: File, take: impl FnOnce(&mut dyn Read) -> io::Result<T>
     let read = compression::read_start(&mut file, &mut start)?;
     let file = io::Cursor::new(start).take(read as u64).chain(file);
     if &start != PACKAGE_MAGIC {
-        return take(&mut Bounded::new(compression::reader(file)?, UNPACKED_LIMIT, "the source"));
+        return take(&mut Bounded::new(compression::whole_reader(file)?, UNPACKED_LIMIT, "the source"));
     }
     let mut package = ar::Archive::new(file);
     while let Some(member) = package.next_entry() {
@@ -124,14 +124,18 @@ fn open_archive<T>(file: File, take: impl FnOnce(&mut dyn Read) -> io::Result<T>
         if !member.header().identifier().starts_with(b"data.tar") {
             continue;
         }
-        let unpacked = Bounded::new(compression::reader(member)?, UNPACKED_LIMIT, "the package");
+        let unpacked = Bounded::new(compression::whole_reader(member)?, UNPACKED_LIMIT, "the package");
         let mut files = tar::Archive::new(unpacked);
         for entry in files.entries()? {
             let entry = entry?;
             let name = entry.path_bytes();
             let name = name.strip_prefix(b"./").unwrap_or(&name);
             if name.starts_with(b"usr/src/linux-source-") && entry.header().entry_type().is_file() {
-                return take(&mut Bounded::new(compression::reader(entry)?, UNPACKED_LIMIT, "the source"));
+                return take(&mut Bounded::new(
+                    compression::whole_reader(entry)?,
+                    UNPACKED_LIMIT,
+                    "the source",
+                ));
             }
         }
     }

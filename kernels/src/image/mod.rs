@@ -38,6 +38,7 @@ pub fn unpack(image: &File, out: &mut File) -> Result<Facts, Error> {
     let start = &start[..read];
     reader.seek(SeekFrom::Start(0))?;
 
+    let mut unpacked_size = None;
     let payload: Box<dyn Read> = match recognise(start)? {
         Form::Elf => Box::new(reader),
         Form::Compressed => compression::reader(reader).map_err(Error::Unpack)?,
@@ -56,12 +57,21 @@ pub fn unpack(image: &File, out: &mut File) -> Result<Facts, Error> {
             if Compression::of(&magic) == Compression::None && !magic.starts_with(vmlinux::MAGIC) {
                 return Err(Refusal::Damaged("its payload's compression is unknown".into()).into());
             }
+            // All of them end with it: gzip by itself, the others by the kernel's build.
+            let mut size = [0; 4];
+            image.read_exact_at(&mut size, payload.end.saturating_sub(4).max(payload.start))?;
+            unpacked_size = (Compression::of(&magic) != Compression::None).then(|| u32::from_le_bytes(size));
             reader.seek(SeekFrom::Start(payload.start))?;
             compression::reader(reader.take(payload.end - payload.start)).map_err(Error::Unpack)?
         }
     };
-    copy(payload, out, VMLINUX_LIMIT)?;
+    let size = copy(payload, out, VMLINUX_LIMIT)?;
     out.flush()?;
+    // lzma and lz4 have no checksum that would tell of damage.
+    if let Some(said) = unpacked_size.filter(|said| u64::from(*said) != size) {
+        let why = format!("its payload unpacks to {size} bytes, and should to {said}");
+        return Err(Refusal::Damaged(why).into());
+    }
     vmlinux::inspect(out)
 }
 
@@ -116,17 +126,20 @@ fn portable_executable(start: &[u8]) -> Refusal {
     }
 }
 
-fn copy(from: impl Read, to: &mut File, limit: u64) -> Result<(), Error> {
+/// Returns the number of bytes.
+fn copy(from: impl Read, to: &mut File, limit: u64) -> Result<u64, Error> {
     let mut from = Bounded::new(from, limit, "the unpacked kernel");
     let mut buffer = vec![0; 256 << 10];
+    let mut size = 0;
     loop {
         let read = match from.read(&mut buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(size),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(Error::Unpack(error)),
         };
         to.write_all(&buffer[..read])?;
+        size += read as u64;
     }
 }
 

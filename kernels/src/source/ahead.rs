@@ -32,7 +32,7 @@ pub fn unpacked<T>(
 }
 
 fn unpack(packed: impl Read, ready: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {
-    let mut unpacked = compression::reader(packed)?;
+    let mut unpacked = compression::whole_reader(packed)?;
     loop {
         let mut block = Vec::with_capacity(BLOCK as usize);
         let read = unpacked.by_ref().take(BLOCK).read_to_end(&mut block);

@@ -27,6 +27,11 @@ pub fn collect(file: File, into: &mut Collection) -> Result<Facts, Error> {
         let Some(member) = Member::read(&mut archive)? else {
             return Err(Error::Package("it has no data.tar".into()));
         };
+        if member.name.starts_with("data.tar") && facts.package.is_none() {
+            return Err(Error::Package(
+                "it does not say what it is: it has no control.tar before data.tar".into(),
+            ));
+        }
         let mut content = (&mut archive).take(member.size);
         let is = |name: &str| member.name == name || member.name.starts_with(&format!("{name}."));
         if is("control.tar") {
