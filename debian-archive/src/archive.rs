@@ -79,19 +79,17 @@ impl Archive {
     ) -> Result<Vec<Package>> {
         let suite = self.suite(suite)?;
         let list = self.list(&suite, progress)?;
-        let damaged = |reason: String| suite.damaged(reason);
-        let memory =
-            Stream::new_stream_decoder(DECODER_MEMORY, 0).map_err(|error| damaged(error.to_string()))?;
-        let text = XzDecoder::new_stream(BufReader::new(list), memory).take(UNPACKED_LIST_LIMIT);
-        let mut packages = Vec::new();
-        for stanza in Stanzas::new(BufReader::with_capacity(256 << 10, text)) {
-            let stanza: Stanza = stanza.map_err(|error| damaged(error.to_string()))?;
-            if stanza.field("Package").is_some_and(&accept) {
-                let package = Package::parse(&stanza, &suite.name, &suite.release.signers);
-                packages.push(package.ok_or_else(|| damaged("a package of it is not described".into()))?);
-            }
-        }
-        Ok(packages)
+        read(list, &suite, accept)
+    }
+
+    /// The same as it was when the suite was asked last; nothing if that is not good any more.
+    pub(crate) fn kept_packages(&self, suite: &str, accept: impl Fn(&str) -> bool) -> Option<Vec<Package>> {
+        let mirror = self.mirror_of(suite).ok()?;
+        let cache = self.release_cache(suite, mirror).ok()?;
+        let release = self.check(&cache.release()?.0, suite, mirror).ok()?;
+        let suite = self.judged(Suite { name: suite.into(), mirror: mirror.into(), release, cache }).ok()?;
+        let list = kept_list(&suite, &suite.release.listed(LIST)?.sha256)?;
+        read(list, &suite, accept).ok()
     }
 
     /// The newest version of one package of a suite.
@@ -135,8 +133,7 @@ impl Archive {
             return Err(Error::Suite(name.chars().take(64).flat_map(char::escape_default).collect()));
         }
         let mirror = self.mirror_of(name)?.to_owned();
-        let directory = self.cache.join(&hash::of(mirror.as_bytes())[..16]).join(name);
-        let cache = ReleaseCache::new(directory.clone()).map_err(file("cannot make", directory))?;
+        let cache = self.release_cache(name, &mirror)?;
         let known = cache.release();
         let validators = known.as_ref().map_or(Validators::default(), |(_, validators)| validators.clone());
         let url = format!("{mirror}/dists/{name}/InRelease");
@@ -159,6 +156,11 @@ impl Archive {
         };
         let release = self.check(&message, name, &mirror)?;
         self.judged(Suite { name: name.into(), mirror, release, cache })
+    }
+
+    fn release_cache(&self, suite: &str, mirror: &str) -> Result<ReleaseCache> {
+        let directory = self.cache.join(&hash::of(mirror.as_bytes())[..16]).join(suite);
+        ReleaseCache::new(directory.clone()).map_err(file("cannot make", directory))
     }
 
     /// What is signed of an index.
@@ -199,10 +201,7 @@ impl Archive {
     fn list(&self, suite: &Suite, progress: &dyn Progress) -> Result<File> {
         let listed = suite.release.listed(LIST).ok_or_else(|| suite.damaged(format!("it has no {LIST}")))?;
         let failed = || file("cannot use", suite.cache.path());
-        if let Some(mut kept) = suite.cache.packages(&listed.sha256)
-            && digest(&mut kept).is_ok_and(|digest| digest == listed.sha256)
-        {
-            kept.rewind().map_err(failed())?;
+        if let Some(kept) = kept_list(suite, &listed.sha256) {
             return Ok(kept);
         }
         let base = format!("{}/dists/{}/main/binary-amd64", suite.mirror, suite.name);
@@ -263,6 +262,29 @@ impl Suite {
     fn damaged(&self, reason: String) -> Error {
         Error::Index { suite: self.name.clone(), mirror: self.mirror.clone(), reason }
     }
+}
+
+/// A suite's list of packages that was fetched before, checked and at its beginning.
+fn kept_list(suite: &Suite, sha256: &str) -> Option<File> {
+    let mut kept = suite.cache.packages(sha256)?;
+    let is_same = digest(&mut kept).is_ok_and(|digest| digest == sha256) && kept.rewind().is_ok();
+    is_same.then_some(kept)
+}
+
+/// The packages of a list.
+fn read(list: File, suite: &Suite, accept: impl Fn(&str) -> bool) -> Result<Vec<Package>> {
+    let damaged = |reason: String| suite.damaged(reason);
+    let memory = Stream::new_stream_decoder(DECODER_MEMORY, 0).map_err(|error| damaged(error.to_string()))?;
+    let text = XzDecoder::new_stream(BufReader::new(list), memory).take(UNPACKED_LIST_LIMIT);
+    let mut packages = Vec::new();
+    for stanza in Stanzas::new(BufReader::with_capacity(256 << 10, text)) {
+        let stanza: Stanza = stanza.map_err(|error| damaged(error.to_string()))?;
+        if stanza.field("Package").is_some_and(&accept) {
+            let package = Package::parse(&stanza, &suite.name, &suite.release.signers);
+            packages.push(package.ok_or_else(|| damaged("a package of it is not described".into()))?);
+        }
+    }
+    Ok(packages)
 }
 
 fn digest_of(path: &Path) -> Option<String> {

@@ -12,6 +12,8 @@ pub enum Error {
     Suite(String),
     #[error("the suite {suite} has no package {name}")]
     NoPackage { suite: String, name: String },
+    #[error("Debian has no package {name}, as far as {mirror} has it: linux-source-6.12, linux-source-6.1 …")]
+    NoSource { name: String, mirror: String },
     #[error("{0}")]
     NoKernel(String),
     #[error(

@@ -28,6 +28,8 @@ pub struct Options {
     pub proxy: Option<String>,
     /// The same for the security mirror.
     pub security_proxy: Option<String>,
+    /// The release of Debian that this host has, if it is one.
+    pub release: Option<String>,
     /// Take indices that were good until a day that has passed.
     pub allow_expired: bool,
     pub patience: Patience,
@@ -36,7 +38,8 @@ pub struct Options {
 impl Options {
     /// What this host's apt uses; on a host without apt, Debian's own servers.
     pub fn of_host() -> Options {
-        Options::of(Mirrors::of(Path::new("/etc/apt")), Apt::ask)
+        let release = std::fs::read_to_string("/etc/os-release").ok().and_then(|text| debian_release(&text));
+        Options { release, ..Options::of(Mirrors::of(Path::new("/etc/apt")), Apt::ask) }
     }
 
     fn of(mirrors: Mirrors, ask: impl Fn(&str) -> Apt) -> Options {
@@ -47,6 +50,7 @@ impl Options {
             security_proxy: ask(&security_mirror).proxy,
             security_mirror: Some(security_mirror),
             keyring: keyring(),
+            release: None,
             proxy: said.proxy,
             allow_expired: said.allow_expired,
             patience: Patience::default(),
@@ -75,6 +79,16 @@ impl Options {
 fn keyring() -> PathBuf {
     let there = KEYRINGS.iter().find(|path| Path::new(path).exists());
     there.unwrap_or(&KEYRINGS[0]).into()
+}
+
+/// The codename in an os-release(5) of Debian's own.
+fn debian_release(text: &str) -> Option<String> {
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.map(|value| value.trim_matches(['"', '\'']))
+    };
+    let codename = value("VERSION_CODENAME").filter(|_| value("ID") == Some("debian"))?;
+    codename.bytes().all(|byte| byte.is_ascii_lowercase()).then(|| codename.to_owned())
 }
 
 /// What apt.conf(5) says.
@@ -125,6 +139,15 @@ mod tests {
         let said = Apt::parse("PROXY='http://proxy:3128'\nHOST_PROXY='DIRECT'\nCHECK='true'\n");
         assert_eq!(said, Apt { proxy: Some("DIRECT".into()), allow_expired: false });
         assert_eq!(Apt::parse(""), Apt::default());
+    }
+
+    #[test]
+    fn a_host_of_debians_has_a_release() {
+        let text = "PRETTY_NAME=\"Debian GNU/Linux 12\"\nVERSION_CODENAME=bookworm\nID=debian\n";
+        assert_eq!(debian_release(text).as_deref(), Some("bookworm"));
+        assert_eq!(debian_release(&text.replace("ID=debian", "ID=\"ubuntu\"")), None);
+        assert_eq!(debian_release("ID=debian\n"), None);
+        assert_eq!(debian_release("ID=debian\nVERSION_CODENAME=../x\n"), None);
     }
 
     #[test]

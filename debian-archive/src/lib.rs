@@ -9,7 +9,7 @@
 //!
 //! # fn main() -> Result<(), debian_archive::Error> {
 //! let archive = Archive::open("/var/cache/vmrun".as_ref(), Options::of_host())?;
-//! let package = archive.find("linux-source-6.12", "bookworm-backports", &Silent)?;
+//! let (package, _) = archive.find_source("linux-source-6.12", &Silent)?;
 //! let path = archive.download(&package, "/tmp".as_ref(), &Silent)?;
 //! # Ok(()) }
 //! ```
@@ -26,6 +26,7 @@ mod package;
 mod release;
 mod release_cache;
 mod signature;
+mod source;
 mod sources_list;
 mod stanza;
 mod version;

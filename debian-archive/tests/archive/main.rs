@@ -2,6 +2,7 @@
 
 mod server;
 mod signer;
+mod sources;
 
 use std::fs;
 use std::io::Write;
@@ -70,6 +71,7 @@ impl Setting {
             keyring: self.signer.keyring(),
             proxy: None,
             security_proxy: None,
+            release: None,
             allow_expired: false,
             patience: quick,
         };

@@ -13,6 +13,8 @@ pub struct Files {
     pub requests: Vec<(String, u16)>,
     /// After so many bytes of a body the next connections are closed.
     pub break_after: Vec<usize>,
+    /// Nobody is answered.
+    pub away: bool,
 }
 
 pub struct Mirror {
@@ -67,6 +69,9 @@ fn answer(stream: TcpStream, served: &Mutex<Files>) -> Option<()> {
         }
     }
     let mut served = served.lock().unwrap();
+    if served.away {
+        return None;
+    }
     let content = served.files.get(&path).cloned();
     let tag = format!(
         "\"{}\"",

@@ -12,6 +12,7 @@ mod tools;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -20,6 +21,7 @@ use crate::staging::{Staging, StoreLock};
 pub use error::Error;
 use fragment::Wishes;
 use make::Make;
+pub use package::{PackageArchive, SourcePackage};
 pub use source::Source;
 
 /// The largest fragment that is read, in bytes.
@@ -41,6 +43,8 @@ pub struct Order<'a> {
     pub fragments: &'a [PathBuf],
     /// How many compilers run at once.
     pub jobs: usize,
+    /// Where a source is that is a package.
+    pub archive: &'a Arc<dyn PackageArchive>,
 }
 
 /// What a build has come to.
@@ -104,7 +108,7 @@ impl Builder {
         let wishes = wishes(order.fragments)?;
         let compiler = tools::check()?;
         watcher.step(BuildStep::Looking);
-        let source = order.source.look(watcher)?;
+        let source = order.source.look(order.archive, watcher)?;
         let key = key(&source.identity, &wishes.to_config(), &compiler);
         let place = self.cache.join(&key);
         if let Some(known) = known(&place)? {

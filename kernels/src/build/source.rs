@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::digest::{self, hexadecimal};
-use super::package::Package;
+use super::package::{Package, PackageArchive};
 use super::{BuildStep, Error, Watcher};
 use crate::bounded::Bounded;
 use crate::compression;
@@ -48,12 +49,16 @@ impl Source {
     }
 
     /// Finds out which source this is, to the last byte.
-    pub(super) fn look(&self, watcher: &dyn Watcher) -> Result<Looked, Error> {
+    pub(super) fn look(
+        &self,
+        archive: &Arc<dyn PackageArchive>,
+        watcher: &dyn Watcher,
+    ) -> Result<Looked, Error> {
         match self {
             Source::Package(name) => {
-                let package = Package::find(name, watcher)?;
+                let package = Package::find(name, archive, watcher)?;
                 Ok(Looked {
-                    identity: format!("archive {}", package.sha256),
+                    identity: format!("archive {}", package.sha256()),
                     origin: Origin::Package(package),
                 })
             }

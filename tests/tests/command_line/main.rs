@@ -6,6 +6,7 @@ mod damage;
 mod docker;
 mod images;
 mod kernel_archive;
+mod kernel_builds;
 mod kernel_packages;
 mod kernels;
 mod listing;

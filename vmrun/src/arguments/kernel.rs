@@ -28,7 +28,7 @@ pub enum KernelCommand {
     /// Everything a machine needs is built in, and what software in containers asks for. A kernel that has
     /// been built is kept; the same source and configuration are built once.
     Build {
-        /// A source package of Debian's, its file, a tar archive as kernel.org has them, or a tree
+        /// A source package of Debian's archive, such a package's file, a tar archive as kernel.org has them, or a tree
         #[arg(long, value_name = "SOURCE", default_value = "linux-source-6.12")]
         source: String,
         /// A file of options (CONFIG_NAME=y) that go over vmrun's own; may be given several times
@@ -40,6 +40,8 @@ pub enum KernelCommand {
         /// How many compilers run at once [default: one for each processor]
         #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
         jobs: Option<u16>,
+        #[command(flatten)]
+        archive: ArchiveArguments,
     },
     /// Get a kernel from Debian's archive, and add it; nothing is installed on this host
     ///

@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::Result;
 use kernels::{Addition, Kernel, KernelStore, Source};
 
+use super::kernel_build::Wish;
 use super::kernel_pull::Order;
 use super::{kernel_build, kernel_image, kernel_pull, kernel_search};
 use crate::arguments::{ArchiveName, Format, KernelCommand};
@@ -28,8 +29,9 @@ pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
                 warn(&format!("vmrun: {silence}"));
             }
         }
-        KernelCommand::Build { source, config, name, jobs } => {
-            return kernel_build::build(&store, &source, &config, name.as_deref(), jobs);
+        KernelCommand::Build { source, config, name, jobs, archive } => {
+            let wish = Wish { source: &source, fragments: &config, name: name.as_deref(), jobs, archive };
+            return kernel_build::build(&store, wish);
         }
         KernelCommand::Pull { wanted, flavour, name, packages, quiet, archive } => {
             let order = Order {

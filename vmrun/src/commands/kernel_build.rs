@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 
 use anyhow::Result;
-use kernels::build::{BuildStep, Builder, Error, Order, Source, Watcher};
+use kernels::build::{BuildStep, Builder, Error, Order, PackageArchive, Source, Watcher};
 use kernels::{Addition, KernelStore, Origin, Source as KernelSource};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::kernel_source::DebianArchive;
+use crate::arguments::ArchiveArguments;
 use crate::home::cache_directory;
 use crate::output::warn;
 use crate::progress::Steps;
@@ -20,13 +22,18 @@ const INTERRUPTED: u8 = 130;
 /// The part of vmrun's cache that builds have.
 const CACHE: &str = "kernel-builds";
 
-pub fn build(
-    store: &KernelStore,
-    source: &str,
-    fragments: &[PathBuf],
-    name: Option<&str>,
-    jobs: Option<u16>,
-) -> Result<u8> {
+/// What a user asks for.
+pub struct Wish<'a> {
+    pub source: &'a str,
+    /// Files of options that go over vmrun's own.
+    pub fragments: &'a [PathBuf],
+    pub name: Option<&'a str>,
+    pub jobs: Option<u16>,
+    pub archive: ArchiveArguments,
+}
+
+pub fn build(store: &KernelStore, wish: Wish<'_>) -> Result<u8> {
+    let Wish { source, fragments, name, jobs, archive } = wish;
     // Before minutes are spent.
     if let Some(name) = name {
         KernelStore::check_name(name)?;
@@ -36,7 +43,9 @@ pub fn build(
     let jobs = jobs.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
     let builder = Builder::open(&cache_directory()?.join(CACHE))?;
     let watcher = Attention::new()?;
-    let built = match builder.build(&Order { source: &source, fragments, jobs }, &watcher) {
+    let archive: Arc<dyn PackageArchive> = Arc::new(DebianArchive(archive));
+    let order = Order { source: &source, fragments, jobs, archive: &archive };
+    let built = match builder.build(&order, &watcher) {
         Err(Error::Cancelled) => {
             warn("vmrun: the build was called off; nothing of it is left");
             return Ok(INTERRUPTED);

@@ -23,6 +23,7 @@ mod kernel_build;
 mod kernel_image;
 mod kernel_pull;
 mod kernel_search;
+mod kernel_source;
 mod kill;
 mod load;
 mod login;
