@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::room::Room;
 use super::signature::without_signature;
 use super::{BOOT_LIMIT, Error, ModuleTree, Signatures};
 use crate::cpio::Archive;
@@ -15,17 +16,17 @@ pub fn write(
     later: &[String],
     signatures: Signatures,
 ) -> Result<Vec<u8>, Error> {
-    let (mut archive, mut left) = (Archive::new(), BOOT_LIMIT);
-    add(&mut archive, &mut left, "modules", tree, load_order, signatures)?;
+    let (mut archive, mut room) = (Archive::new(), Room::new("the modules that a start loads", BOOT_LIMIT));
+    add(&mut archive, &mut room, "modules", tree, load_order, signatures)?;
     if !later.is_empty() {
-        add(&mut archive, &mut left, "later-modules", tree, later, signatures)?;
+        add(&mut archive, &mut room, "later-modules", tree, later, signatures)?;
     }
     archive.finish().map_err(failed("modules"))
 }
 
 fn add(
     archive: &mut Archive,
-    left: &mut u64,
+    room: &mut Room,
     directory: &str,
     tree: &ModuleTree,
     load_order: &[String],
@@ -39,9 +40,7 @@ fn add(
             Signatures::Kept => &content,
             Signatures::Dropped => without_signature(&content),
         };
-        *left = left
-            .checked_sub(content.len() as u64)
-            .ok_or(Error::Large { what: "the modules that a start loads", limit: BOOT_LIMIT })?;
+        room.take(content)?;
         let path = format!("{directory}/{number:0digits$}-{name}.ko");
         archive.add_file(&path, 0o644, content).map_err(failed(&path))?;
     }

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::thread;
 
 use super::index::{Contents, Module};
+use super::room::Room;
 use super::tree::{BUILT_IN, BUILT_IN_INFO, ORDER};
 use super::unpacked::{self, Unpacked, UnpackedModules};
-use super::{Error, ModuleTree};
+use super::{ALL_LIMIT, Error, ModuleTree};
 use crate::ability::Abilities;
 
 /// Writes the tree of a tar stream to a new file, as a file system that a kernel with these abilities mounts
@@ -31,12 +32,13 @@ pub fn make_disk(
     disk: &Path,
     abilities: &Abilities,
 ) -> Result<(), Error> {
-    make_disk_with(unpacked::workers(), tree, make, disk, abilities)
+    make_disk_with(unpacked::workers(), ALL_LIMIT, tree, make, disk, abilities)
 }
 
-/// On so many threads besides this one.
+/// On so many threads besides this one, and with so many bytes of modules at most.
 fn make_disk_with(
     workers: usize,
+    limit: u64,
     tree: &ModuleTree,
     make: DiskMaker,
     disk: &Path,
@@ -50,6 +52,7 @@ fn make_disk_with(
             tree,
             modules: modules.into(),
             unpacked: UnpackedModules::new(tree, names, workers, scope),
+            room: Room::new("its modules", limit),
             directories: BTreeSet::new(),
             contents: Some(Contents::default()),
             piece: Cursor::default(),
@@ -71,6 +74,7 @@ struct TreeStream<'a> {
     modules: VecDeque<(&'a str, String)>,
     /// Of those that are left, in the same order.
     unpacked: UnpackedModules<'a>,
+    room: Room,
     directories: BTreeSet<String>,
     contents: Option<Contents>,
     piece: Cursor<Vec<u8>>,
@@ -85,6 +89,7 @@ impl TreeStream<'_> {
             (Some((name, path)), Some(module), Some(contents)) => {
                 add_parents(&mut archive, &mut self.directories, &path)?;
                 let Unpacked { content, info, exported } = module?;
+                self.room.take(&content)?;
                 add_file(&mut archive, &path, &content)?;
                 contents.add(Module { name: name.into(), path, info, exported })?;
             }

@@ -108,7 +108,7 @@ fn made_by(workers: usize, files: &[(String, Vec<u8>)]) -> Result<Vec<u8>, Strin
     lay_out(&directory.path().join("modules"), files);
     let tree = ModuleTree::open(&directory.path().join("modules")).unwrap();
     let disk = directory.path().join("disk");
-    let made = make_disk_with(workers, &tree, archive, &disk, &Abilities::default());
+    let made = make_disk_with(workers, ALL_LIMIT, &tree, archive, &disk, &Abilities::default());
     let place = format!("{}/", directory.path().display());
     made.map(|()| fs::read(disk).unwrap()).map_err(|error| error.to_string().replace(&place, ""))
 }
@@ -170,6 +170,22 @@ fn what_no_index_can_hold_is_refused_in_one_line() {
     assert!(complaint(&[("kernel/a.ko", b"no ELF".to_vec())]).contains("kernel/a.ko is damaged"));
     let cut = tool("xz", &[], &module(&["alias=x"]));
     assert!(complaint(&[("kernel/a.ko.xz", cut[..cut.len() / 2].to_vec())]).contains("a.ko.xz"));
+}
+
+#[test]
+fn modules_that_unpack_to_more_than_a_disk_holds_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut content = module(&["depends="]);
+    content.resize(1 << 20, 0);
+    let content = tool("zstd", &["-1"], &content);
+    let files = ["a", "b", "c"].map(|name| (format!("modules/{name}.ko.zst"), content.clone()));
+    lay_out(directory.path(), &files);
+    let tree = ModuleTree::open(&directory.path().join("modules")).unwrap();
+    let disk = directory.path().join("disk");
+    let made = |limit| make_disk_with(1, limit, &tree, archive, &disk, &Abilities::default());
+    made(3 << 20).unwrap();
+    fs::remove_file(&disk).unwrap();
+    assert_eq!(made(2 << 20).unwrap_err().to_string(), "its modules have more than 2 MiB, unpacked");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod disk;
 mod index;
 mod modinfo;
 mod order;
+mod room;
 mod signature;
 mod tree;
 mod unpacked;
@@ -23,6 +24,8 @@ pub use tree::ModuleTree;
 /// The largest module that is accepted, unpacked, in bytes.
 pub const MODULE_LIMIT: u64 = 256 << 20;
 
+/// All of a kernel's modules, in bytes, as for a package's files. Debian's generic kernel has less than a sixteenth.
+const ALL_LIMIT: u64 = 8 << 30;
 /// All modules that a start loads, in bytes: a machine keeps them in memory. Debian's generic kernel has 5 MiB of them.
 const BOOT_LIMIT: u64 = 256 << 20;
 
