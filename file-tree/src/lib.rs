@@ -7,6 +7,7 @@
 
 mod attributes;
 mod reader;
+mod steps;
 mod writer;
 
 use guest_protocol::files::stream::{Stopped, StreamError};

@@ -13,7 +13,7 @@ use rustix::fs::{
 use rustix::io::{Errno, write};
 
 use crate::attributes::{apply, times};
-use crate::{Error, Result, To, refused, shown};
+use crate::{Error, Result, To, refused, shown, steps};
 
 /// How much of a file is written at a time, in bytes.
 const PIECE: usize = 64 << 10;
@@ -243,19 +243,16 @@ impl<'a> TreeWriter<'a> {
         if path.is_empty() {
             return rustix::io::fcntl_dupfd_cloexec(&self.target, 0).to("open", path);
         }
-        let resolve = ResolveFlags::NO_MAGICLINKS
-            | match self.policy.links {
-                Links::Refused => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
-                Links::Beneath => ResolveFlags::BENEATH,
-                Links::Root => ResolveFlags::IN_ROOT,
-            };
+        let resolve = resolve_flags(self.policy.links);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = loop {
             match openat2(&self.target, OsStr::from_bytes(path), flags, Mode::empty(), resolve) {
                 // Something else was renamed or mounted meanwhile.
                 Err(Errno::AGAIN) => {}
                 // Before Linux 5.6, or where a filter does not know it.
-                Err(Errno::NOSYS | Errno::PERM) => break self.directory_by_steps(path),
+                Err(Errno::NOSYS | Errno::PERM) => {
+                    break steps::directory(self.target.as_fd(), path, self.policy.links);
+                }
                 opened => break opened,
             }
         };
@@ -277,15 +274,6 @@ impl<'a> TreeWriter<'a> {
             Err(Errno::LOOP) => Err(refused(path, "is a symbolic link, through which nothing is copied")),
             Err(error) => Err(error).to("open the directory", path),
         }
-    }
-
-    /// As the kernel would, but that no link at all is followed.
-    fn directory_by_steps(&self, path: &[u8]) -> std::result::Result<OwnedFd, Errno> {
-        let mut directory = rustix::io::fcntl_dupfd_cloexec(&self.target, 0)?;
-        for name in path.split(|byte| *byte == b'/') {
-            directory = open_directory(directory.as_fd(), OsStr::from_bytes(name))?;
-        }
-        Ok(directory)
     }
 
     /// Sets the attributes of the directories that `path` is not in.
@@ -344,6 +332,16 @@ impl<'a> TreeWriter<'a> {
     fn mode(&self, entry: &Entry) -> u16 {
         if self.policy.special_modes { entry.mode } else { entry.mode & 0o777 }
     }
+}
+
+/// How openat2(2) is to treat links.
+pub(crate) fn resolve_flags(links: Links) -> ResolveFlags {
+    let below = match links {
+        Links::Refused => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+        Links::Beneath => ResolveFlags::BENEATH,
+        Links::Root => ResolveFlags::IN_ROOT,
+    };
+    ResolveFlags::NO_MAGICLINKS | below
 }
 
 /// Opens a directory to enter it, but not through a link.
