@@ -4,8 +4,11 @@ use std::path::Path;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, mkdir, open, openat};
-use rustix::io::{Errno, read, write};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, read, write};
+use rustix::mount::{MountFlags, UnmountFlags, unmount};
 use rustix::process::Pid;
+
+use crate::mounts::mount_on;
 
 /// Where guest-init sees all cgroups.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
@@ -17,7 +20,12 @@ pub const MACHINE: &str = "/sys/fs/cgroup/machine";
 pub const AGENT: &str = "/sys/fs/cgroup/vmrun";
 
 /// A cgroup's directory.
-pub struct Cgroup(OwnedFd);
+pub struct Cgroup {
+    directory: OwnedFd,
+    /// Its like among the cgroups of version 1 that are for freezing alone, on a kernel that freezes no others (before
+    /// 5.2). Nobody else is shown them.
+    freezer: Option<OwnedFd>,
+}
 
 impl Cgroup {
     /// Makes one; `None` where the kernel has no cgroups.
@@ -48,32 +56,84 @@ impl Cgroup {
     }
 
     pub fn open(path: impl rustix::path::Arg) -> Result<Cgroup, Errno> {
-        open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map(Cgroup)
+        let directory = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Cgroup { directory, freezer: None })
+    }
+
+    /// Sees that what joins it can be frozen, where that is not so by itself and the kernel has a way. `place` is a
+    /// directory that something is mounted on for a moment.
+    pub fn make_freezable(&mut self, place: &str, name: &str) {
+        if let Err(Errno::NOENT) = self.file("cgroup.freeze", OFlags::PATH) {
+            self.freezer = make_freezer(place, name).ok();
+        }
+    }
+
+    /// That of version 1 by which this one is frozen, if it is.
+    pub fn freezer(&self) -> Option<Cgroup> {
+        let directory = fcntl_dupfd_cloexec(self.freezer.as_ref()?, 0).ok()?;
+        Some(Cgroup { directory, freezer: None })
+    }
+
+    pub fn freezer_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.freezer.as_ref().map(AsFd::as_fd)
     }
 
     /// Lets the calling process join it, where clone(2) could not make it there.
     pub fn join(&self) -> Result<(), Errno> {
+        self.join_freezer();
         self.set("cgroup.procs", "0")
     }
 
+    /// Lets the calling process be frozen with it, and stay in the cgroup that it is in.
+    pub fn join_freezer(&self) {
+        if let Some(freezer) = &self.freezer {
+            let _ = set_in(freezer, "cgroup.procs", "0");
+        }
+    }
+
     pub fn set(&self, file: &str, value: &str) -> Result<(), Errno> {
-        write(self.file(file, OFlags::WRONLY)?, value.as_bytes()).map(drop)
+        set_in(&self.directory, file, value)
     }
 
     /// Whether what is in it stands still, or is to.
     pub fn is_frozen(&self) -> bool {
+        let (directory, file) = match &self.freezer {
+            Some(freezer) => (freezer, "freezer.self_freezing"),
+            None => (&self.directory, "cgroup.freeze"),
+        };
         let mut state = [0; 1];
-        let read = self.file("cgroup.freeze", OFlags::RDONLY).and_then(|file| read(&file, &mut state));
+        let read = file_in(directory, file, OFlags::RDONLY).and_then(|file| read(&file, &mut state));
         read.is_ok() && state == *b"1"
     }
 
     pub fn file(&self, file: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        openat(&self.0, file, flags | OFlags::CLOEXEC, Mode::empty())
+        file_in(&self.directory, file, flags)
     }
+}
+
+fn set_in(directory: &OwnedFd, file: &str, value: &str) -> Result<(), Errno> {
+    write(file_in(directory, file, OFlags::WRONLY)?, value.as_bytes()).map(drop)
+}
+
+fn file_in(directory: &OwnedFd, file: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    openat(directory, file, flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Makes a cgroup of the hierarchy that version 1's freezer has to itself, which is mounted nowhere afterwards.
+fn make_freezer(place: &str, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount_on("freezer", place, "cgroup", flags, "freezer")?;
+    let path = [place, "/", name].concat();
+    let made = match mkdir(&path, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Cgroup::open(&path).map(|cgroup| cgroup.directory),
+        Err(error) => Err(error),
+    };
+    unmount(place, UnmountFlags::DETACH)?;
+    made
 }
 
 impl AsFd for Cgroup {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.directory.as_fd()
     }
 }

@@ -57,6 +57,10 @@ impl Guest {
 
     /// All cgroups that are frozen when the machine is paused.
     pub fn frozen_together(&self) -> Vec<Cgroup> {
+        // What is divided among cgroups otherwise is in one of these.
+        if let Some(freezer) = self.cgroup.as_ref().and_then(Cgroup::freezer) {
+            return vec![freezer];
+        }
         match self.init {
             Init::None => Cgroup::open(MACHINE).into_iter().collect(),
             Init::Image => Cgroup::all_but(AGENT),

@@ -1,19 +1,16 @@
 //! /etc/hosts, /etc/hostname and /etc/resolv.conf: this machine's own, over whatever the image has,
 //! and in no layer.
 
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, open, statat};
 use rustix::io::{Errno, write};
-use rustix::mount::{
-    MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind, mount_remount, move_mount,
-    open_tree, unmount,
-};
+use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
 
 use crate::errno;
 use crate::fault::{Fault, OrFault};
 use crate::log;
-use crate::mounts::mount_on;
-use crate::overlay::make_bootfs_directory;
+use crate::mounts::{mount_on, name_of};
+use crate::overlay::{directory, make_bootfs_directory};
 
 /// Where the bootfs mounts the file system that holds the files.
 const FILES: &str = "/files";
@@ -21,14 +18,10 @@ const FILES: &str = "/files";
 const FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// The files, by where they are to be.
-pub struct HostFiles(Vec<(&'static str, Source)>);
-
-/// A file that is to be mounted.
-enum Source {
-    /// A mount that is not attached yet.
-    Mount(OwnedFd),
-    /// A file below [`FILES`], on a kernel that has no such mounts (before 5.2).
-    File(OwnedFd),
+pub struct HostFiles {
+    files: Vec<(&'static str, OwnedFd)>,
+    /// What they are on. A file can only be mounted once more as long as that is mounted, out of sight.
+    file_system: OwnedFd,
 }
 
 /// Writes the files while the bootfs is still the root.
@@ -40,26 +33,19 @@ pub fn write_files(hostname: &str) -> Result<HostFiles, Fault> {
         ("/etc/hostname", "/files/hostname", [hostname, "\n"].concat()),
         ("/etc/resolv.conf", "/files/resolv.conf", String::new()),
     ];
-    let mut mounts = Vec::new();
+    let mut sources = Vec::new();
     for (target, path, content) in files {
-        mounts.push((target, make_file(path, &content).or_fault("cannot write", path)?));
+        sources.push((target, make_file(path, &content).or_fault("cannot write", path)?));
     }
-    // A file can only be mounted once more as long as the file system it is on is mounted, out of sight.
-    if !mounts.iter().any(|(_, source)| matches!(source, Source::File(_))) {
-        unmount(FILES, UnmountFlags::DETACH).or_fault("cannot unmount", FILES)?;
-    }
-    Ok(HostFiles(mounts))
+    Ok(HostFiles { files: sources, file_system: directory(FILES)? })
 }
 
-fn make_file(path: &str, content: &str) -> Result<Source, Errno> {
+fn make_file(path: &str, content: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::from_raw_mode(0o644))?;
     // A tmpfs takes these few bytes whole.
-    write(file, content.as_bytes())?;
-    match open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC) {
-        Err(Errno::NOSYS) => open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map(Source::File),
-        mount => mount.map(Source::Mount),
-    }
+    write(&file, content.as_bytes())?;
+    Ok(file)
 }
 
 fn hosts(hostname: &str) -> String {
@@ -81,7 +67,7 @@ impl HostFiles {
     /// Attaches the files over the image's, which is the root now. An image in which one has no
     /// place (/etc is a file) goes without it.
     pub fn attach(self, read_only: bool) -> Result<(), Fault> {
-        for (target, file) in self.0 {
+        for (target, file) in self.files {
             match attach_one(target, &file) {
                 Ok(()) if read_only => {
                     let flags = FLAGS | MountFlags::BIND | MountFlags::RDONLY;
@@ -93,13 +79,13 @@ impl HostFiles {
                 ),
             }
         }
-        Ok(())
+        unmount(name_of(&self.file_system), UnmountFlags::DETACH).or_fault("cannot unmount", FILES)
     }
 }
 
 /// Mounts `file` on `target` itself: where that is a symbolic link, on the link, so that what it
 /// points to is neither followed nor made.
-fn attach_one(target: &str, source: &Source) -> Result<(), Errno> {
+fn attach_one(target: &str, file: &OwnedFd) -> Result<(), Errno> {
     let place = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let place = match open(target, place, Mode::empty()) {
         Err(Errno::NOENT) => make_place(target)?,
@@ -108,18 +94,7 @@ fn attach_one(target: &str, source: &Source) -> Result<(), Errno> {
     if FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode) == FileType::Directory {
         return Err(Errno::ISDIR);
     }
-    match source {
-        Source::Mount(mount) => {
-            let both_open = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-            move_mount(mount, "", &place, "", both_open)
-        }
-        Source::File(file) => mount_bind(name_of(file), name_of(&place)),
-    }
-}
-
-/// A path that leads to what is open, and is no link in the image.
-fn name_of(open: &OwnedFd) -> String {
-    ["/proc/self/fd/", &open.as_raw_fd().to_string()].concat()
+    mount_bind(name_of(file), name_of(&place))
 }
 
 fn make_place(target: &str) -> Result<OwnedFd, Errno> {

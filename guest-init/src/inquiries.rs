@@ -48,7 +48,7 @@ impl Inquiries {
     }
 
     pub fn deadline(&self) -> Option<Instant> {
-        let freezing = self.freezing.iter().map(|freezing| freezing.until);
+        let freezing = self.freezing.iter().map(Freezing::deadline);
         freezing.chain(self.replies.iter().map(|reply| reply.until)).min()
     }
 

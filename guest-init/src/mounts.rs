@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, mkdir, statat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
@@ -20,6 +21,12 @@ pub fn mount_on(
     let options = CString::new(options).map_err(|_| Errno::INVAL)?;
     let options: Option<&CStr> = (!options.is_empty()).then_some(options.as_c_str());
     mount(source, target, kind, flags, options)
+}
+
+/// A path that leads to what is open, by /proc, and is no link in the image. mount(2) takes it on every kernel, also for
+/// what no other path leads to any more.
+pub fn name_of(open: &OwnedFd) -> String {
+    ["/proc/self/fd/", &open.as_raw_fd().to_string()].concat()
 }
 
 /// Makes the directory `path` unless it exists, and sees that it is one: a mount would follow a

@@ -126,11 +126,12 @@ impl Prepared {
     }
 
     fn become_init(&self, cgroup: Option<&Cgroup>) -> Result<Infallible, NotStarted> {
-        // systemd has to find itself at the root of all cgroups.
-        if !image_init::is_systemd(&self.command.candidates)
-            && let Some(cgroup) = cgroup
-        {
-            let _ = cgroup.join();
+        if let Some(cgroup) = cgroup {
+            // systemd has to find itself at the root of all cgroups that it is shown.
+            match image_init::is_systemd(&self.command.candidates) {
+                true => cgroup.join_freezer(),
+                false => drop(cgroup.join()),
+            }
         }
         self.stdio.offer_console();
         self.stdio

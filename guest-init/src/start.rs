@@ -96,7 +96,11 @@ fn init(config: &Config) -> Init {
 /// The machine's cgroup. An emulated host's commands are no machine: they have all cgroups to themselves.
 fn cgroup(config: &Config) -> Result<Option<Cgroup>, Fault> {
     let Role::Machine(machine) = &config.role else { return Ok(None) };
-    let cgroup = Cgroup::make(MACHINE);
+    let mut cgroup = Cgroup::make(MACHINE);
+    if let Some(cgroup) = &mut cgroup {
+        // Nobody looks into /sys yet.
+        cgroup.make_freezable("/sys", "machine");
+    }
     if let Some(limit) = machine.pids_limit {
         settings::limit_processes(cgroup.as_ref(), limit)?;
     }

@@ -27,6 +27,7 @@ use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::Pid;
 
+use crate::cgroup::Cgroup;
 use crate::guest::Guest;
 use crate::{log, signals};
 
@@ -72,6 +73,8 @@ fn attend(served: &Served<'_>) {
     if let Some(layers) = guest.layers() {
         kept.extend([layers.upper.as_raw_fd(), layers.lower.as_raw_fd()]);
     }
+    let freezer = guest.cgroup.as_ref().and_then(Cgroup::freezer_fd);
+    kept.extend(freezer.as_ref().map(AsRawFd::as_raw_fd));
     kept.extend(view.as_ref().map(AsRawFd::as_raw_fd));
     close_others(kept);
     signals::reset();

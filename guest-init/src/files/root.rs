@@ -4,23 +4,32 @@ use std::io::Write;
 
 use file_tree::{Error, Result, TreeReader};
 use guest_protocol::files::ItemWriter;
-use rustix::fd::AsFd;
-use rustix::fs::CWD;
-use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::placeholders::Placeholders;
 use super::whiteout::is_for_others;
 use crate::overlay::Layers;
 
-/// Sends all of it. A copy of the root's mount has nothing mounted in it.
+/// A directory that is in every root. What is mounted there is out of the way, in this process's mounts.
+const PLACE: &str = "/sys";
+
+/// Sends all of it. This process has mounts of its own from here on.
 pub fn send<W: Write>(layers: Option<&Layers>, to: &mut ItemWriter<W>) -> Result<()> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let root = open_tree(CWD, "/", flags).map_err(|error| Error::System {
-        doing: "open",
-        path: "/".into(),
-        error,
-    })?;
+    let root = bare_root().map_err(|error| Error::System { doing: "open", path: "/".into(), error })?;
     let placeholders = layers.map(Placeholders::find).unwrap_or_default();
     let leave_out = |path: &[u8]| placeholders.is_made(path);
     TreeReader::new(to, is_for_others).leaving_out(&leave_out).below(root.as_fd(), b"")
+}
+
+/// The root once more, with nothing mounted in it.
+fn bare_root() -> std::result::Result<OwnedFd, Errno> {
+    // SAFETY: this process has one thread, and no descriptor table is shared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    mount_bind("/", PLACE)?;
+    open(PLACE, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }

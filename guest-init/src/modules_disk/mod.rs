@@ -6,16 +6,13 @@ mod place;
 
 use guest_protocol::{Machine, Root, RootfsDevice, Upper};
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_remount, move_mount, open_tree,
-};
+use rustix::mount::{MountFlags, mount_bind, mount_remount};
 use rustix::system::uname;
 
 use crate::fault::{Fault, OrFault};
-use crate::mounts::make_directories;
+use crate::mounts::{make_directories, mount_on, name_of};
 use crate::{device, errno, log, settings};
 
 pub use place::Place;
@@ -26,10 +23,9 @@ const PROGRAM: &str = "/init";
 /// An empty file on the disk, over which the program is mounted.
 const MODPROBE: &str = "/modprobe";
 
-/// What is needed of the bootfs, as long as that is the root: a mount of this program, attached nowhere yet.
+/// What is needed of the bootfs, as long as that is the root: this program, to be mounted once more.
 pub fn program() -> Result<OwnedFd, Fault> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    open_tree(CWD, PROGRAM, flags).or_fault("cannot open", PROGRAM)
+    open(PROGRAM, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).or_fault("cannot open", PROGRAM)
 }
 
 /// Mounts the disk in the root that guest-init has now, with `program` on it as the modprobe that the kernel is to run,
@@ -37,18 +33,24 @@ pub fn program() -> Result<OwnedFd, Fault> {
 pub fn attach(machine: &Machine, program: &OwnedFd) -> Result<(), Fault> {
     let target = ["/lib/modules/", &version()].concat();
     let modprobe = [&target, MODPROBE].concat();
-    let disk = mount(device_of(machine))?;
     if machine.root == Root::Copied {
         let _ = make_directories(target.as_bytes());
     }
-    let read_only = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
-    let attached = attach_one(&disk, &target, OFlags::DIRECTORY)
-        .and_then(|()| attach_one(program, &modprobe, OFlags::empty()))
-        .and_then(|()| mount_remount(&modprobe, read_only, ""));
-    if let Err(error) = attached {
-        log::note(&["the image has no place for ", &target, ": ", &errno::in_words(&error)].concat());
-        return Ok(());
-    }
+    let directory = || open(&target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let attached = match directory() {
+        Ok(place) => {
+            mount(device_of(machine), &place)?;
+            mount_program(program, &modprobe).and_then(|()| directory())
+        }
+        Err(error) => Err(error),
+    };
+    let disk = match attached {
+        Ok(disk) => disk,
+        Err(error) => {
+            log::note(&["the image has no place for ", &target, ": ", &errno::in_words(&error)].concat());
+            return Ok(());
+        }
+    };
     nodes::make(&disk);
     settings::set_sysctl("kernel.modprobe", &modprobe).unwrap_or_else(|fault| log::note(&fault.to_string()));
     Ok(())
@@ -64,28 +66,20 @@ fn version() -> String {
     uname().release().to_string_lossy().into_owned()
 }
 
-/// Mounts it nowhere yet.
-fn mount(path: &str) -> Result<OwnedFd, Fault> {
+/// Mounts the disk on what is open as `place`.
+fn mount(path: &str, place: &OwnedFd) -> Result<(), Fault> {
     device::wait_for(path, || open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok())?;
-    let mounted = || {
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    let mounted = match mount_on(path, &name_of(place), "erofs", flags, "") {
         // It is ext4 where, and only where, the kernel has no EROFS.
-        let disk = match fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC) {
-            Err(Errno::NODEV) => fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC)?,
-            disk => disk?,
-        };
-        fsconfig_set_string(&disk, "source", path)?;
-        fsconfig_set_flag(&disk, "ro")?;
-        fsconfig_create(&disk)?;
-        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-            | MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV;
-        fsmount(&disk, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        Err(Errno::NODEV) => mount_on(path, &name_of(place), "ext4", flags, ""),
+        mounted => mounted,
     };
-    mounted().or_fault("cannot mount the kernel's modules", path)
+    mounted.or_fault("cannot mount the kernel's modules", path)
 }
 
-fn attach_one(mount: &OwnedFd, target: &str, kind: OFlags) -> Result<(), Errno> {
-    let place = open(target, OFlags::PATH | OFlags::CLOEXEC | kind, Mode::empty())?;
-    let both_open = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(mount, "", &place, "", both_open)
+fn mount_program(program: &OwnedFd, target: &str) -> Result<(), Errno> {
+    mount_bind(name_of(program), target)?;
+    let read_only = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    mount_remount(target, read_only, "")
 }

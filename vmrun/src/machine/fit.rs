@@ -77,9 +77,6 @@ pub struct Fit {
 /// The first EROFS that mounts what is written today.
 const FIRST_EROFS: (u32, u32) = (5, 4);
 
-/// The first Linux that can mount a file system before it has a place, as guest-init mounts the modules.
-const FIRST_DETACHED_MOUNTS: (u32, u32) = (5, 2);
-
 /// Chooses for a machine with `memory` bytes, whose image `disk_as` gives in a format.
 pub fn fit(
     config: &MachineConfig,
@@ -251,8 +248,10 @@ impl Kernels<'_> {
 
     /// The modules disk, where there is one, somebody who can have use for it, and the kernel can mount it.
     fn modules(&self, left_out: bool) -> Option<PathBuf> {
-        let is_wanted = !left_out && self.kernel.release() >= FIRST_DETACHED_MOUNTS;
-        let wanted = is_wanted && self.modules_disk().into_iter().all(|feature| self.has(feature));
+        let disk = self.modules_disk();
+        // What kernels before that one call EROFS (of their staging drivers) is another.
+        let is_other = disk.contains(&Feature::Erofs) && self.kernel.release() < FIRST_EROFS;
+        let wanted = !left_out && !is_other && disk.into_iter().all(|feature| self.has(feature));
         self.kernel.modules_disk().filter(|_| wanted)
     }
 
