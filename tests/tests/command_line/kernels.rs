@@ -37,6 +37,27 @@ fn a_kernel_comes_and_goes() {
     run(&["kernel", "inspect", "bare"]).is_refused(&["bare"]);
 }
 
+/// QEMU starts a kernel in a way that came with Linux 5.0: an older one would stand still without a word.
+#[test]
+fn an_emulated_host_takes_no_kernel_that_cannot_start_there() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| vmrun(words).home(home.path()).run();
+    let vmlinux = PathBuf::from(setting("VMRUN_HOME")).join("kernels").join(KERNEL).join("vmlinux");
+    let mut old = fs::read(vmlinux).unwrap();
+    let version = b"Linux version 6.1.";
+    let places: Vec<_> = (0..old.len()).filter(|at| old[*at..].starts_with(version)).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        old[at + version.len() - 4] = b'4';
+    }
+    let file = home.path().join("old");
+    fs::write(&file, old).unwrap();
+    run(&["kernel", "add", file.to_str().unwrap(), "--name", "old"]).succeeds();
+    assert!(run(&["kernel", "inspect", "old"]).succeeds().value("version").starts_with("4.1."));
+    run(&["emulate", "--kernel", "old", "--", "true"]).is_refused(&["old", "5.0"]);
+    run(&["emulate", "--", "true"]).is_refused(&["no stored kernel can boot an emulated host"]);
+}
+
 #[test]
 fn what_is_no_kernel_is_refused() {
     let home = tempfile::tempdir().unwrap();

@@ -12,15 +12,22 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use crate::home;
 use crate::output::complain;
 
+/// The first Linux that starts where QEMU hands over (PVH without Xen).
+const FIRST_PVH: (u32, u32) = (5, 0);
+
 /// The kernel of that name; without a name, the default one if it has what the machine needs
 /// (9p, KVM, virtio-pci, virtio-console, overlayfs), else the first that has.
 pub fn choose_kernel(kernels: &KernelStore, name: Option<&str>) -> Result<Kernel> {
     if let Some(name) = name {
         let kernel = kernels.get(name)?;
         kernel.require(EMULATED_HOST)?;
+        if kernel.release() < FIRST_PVH {
+            let (major, minor) = FIRST_PVH;
+            bail!("the kernel {name} cannot start in QEMU, which Linux {major}.{minor} and later can");
+        }
         return Ok(kernel);
     }
-    let able = |kernel: &Kernel| kernel.abilities.usable(EMULATED_HOST);
+    let able = |kernel: &Kernel| kernel.abilities.usable(EMULATED_HOST) && kernel.release() >= FIRST_PVH;
     if let Some(kernel) = kernels.default_kernel().ok().filter(able) {
         return Ok(kernel);
     }
