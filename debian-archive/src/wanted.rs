@@ -55,13 +55,18 @@ pub struct Wanted {
     pub(crate) flavour: Flavour,
 }
 
+const FLAVOURS: [Flavour; 3] = [Flavour::Cloud, Flavour::Generic, Flavour::Rt];
+
+/// How the package of a release is called.
+const PREFIX: &str = "linux-image-";
+
 impl FromStr for Wanted {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Wanted> {
         let bad = || Error::Wanted(text.chars().take(80).flat_map(char::escape_default).collect());
         let what = text.strip_prefix("debian:").ok_or_else(bad)?;
-        let what = what.strip_prefix("linux-image-").unwrap_or(what);
+        let what = what.strip_prefix(PREFIX).unwrap_or(what);
         let sound = |what: &str| {
             what.starts_with(|first: char| first.is_ascii_alphanumeric())
                 && what.len() <= 100
@@ -71,12 +76,16 @@ impl FromStr for Wanted {
             let name = what.strip_suffix(flavour.name())?.strip_suffix('-')?;
             Some((name.to_owned(), flavour))
         };
-        let (what, flavour) = [Flavour::Cloud, Flavour::Generic, Flavour::Rt]
+        let (what, flavour) = FLAVOURS
             .into_iter()
             .find_map(|flavour| named(what, flavour))
             .or_else(|| Some((what.to_owned(), Flavour::of_release(what)?)))
             .unwrap_or_else(|| (what.to_owned(), Flavour::Cloud));
-        if sound(&what) { Ok(Wanted { what, flavour }) } else { Err(bad()) }
+        // Said twice, or one thing and another, it would be called like a kernel that it is not.
+        let again = FLAVOURS.into_iter().any(|flavour| named(&what, flavour).is_some())
+            || what.starts_with(PREFIX)
+            || Flavour::of_release(&what).is_some_and(|of_release| of_release != flavour);
+        if sound(&what) && !again { Ok(Wanted { what, flavour }) } else { Err(bad()) }
     }
 }
 

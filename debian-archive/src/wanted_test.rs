@@ -40,3 +40,16 @@ fn a_version_is_looked_for_where_it_should_be_first() {
     assert_eq!(first("debian:sid"), "sid");
     assert_eq!(first("debian:bookworm-backports"), "bookworm-backports");
 }
+
+#[test]
+fn what_is_shown_means_the_same_again() {
+    for text in
+        ["debian:6.1", "debian:trixie-rt", "debian:linux-image-6.1.0-37-cloud-amd64", "debian:6.1.0-37-amd64"]
+    {
+        let wanted: Wanted = text.parse().unwrap();
+        assert_eq!(wanted.to_string().parse::<Wanted>().unwrap(), wanted);
+    }
+    for bad in ["6.1-rt-cloud", "linux-image-linux-image-6.1", "6.1.0-37-amd64-cloud", "6.1-cloud-cloud"] {
+        assert!(format!("debian:{bad}").parse::<Wanted>().is_err(), "{bad}");
+    }
+}
