@@ -1,4 +1,5 @@
-//! `vmrun kernel build` that is called off where no compiler runs: it ends at once, and leaves nothing.
+//! `vmrun kernel build` that is called off where no compiler runs: it ends at once, and leaves nothing. And two whole
+//! builds, which make the same bytes.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
-use tests::{Outcome, Running, vmrun};
+use tests::{Outcome, Running, setting, vmrun};
 
 /// As a shell tells of a program that ^C has ended.
 const INTERRUPTED: i32 = 130;
@@ -116,4 +117,39 @@ fn one_that_waits_for_the_store() {
     drop(lock);
     assert_eq!(names(&kernels), [""; 0]);
     assert_eq!(bench.cached().len(), 1, "the kernel");
+}
+
+/// Wherever, whenever, by whomever and by how many compilers at once a kernel is built, it has the same bytes. Two cold
+/// builds: a quarter of an hour of two processors.
+#[test]
+#[ignore = "for make test-long: two builds of the kernel"]
+fn two_builds_make_the_same_bytes() {
+    let packages = PathBuf::from(setting("VMRUN_CACHE")).join("kernel-builds/packages");
+    let source = names(&packages).into_iter().find(|name| name.starts_with("linux-source-6.12_"));
+    let source = packages.join(source.expect("scripts/make-test-store has fetched the source"));
+    let build = |bench: &Bench, jobs: &str, environment: [(&str, &str); 4]| {
+        let words =
+            ["kernel", "build", "--name", "own", "--jobs", jobs, "--source", source.to_str().unwrap()];
+        let mut command = vmrun(words).home(bench.path("home")).env("XDG_CACHE_HOME", bench.path("cache"));
+        for (name, value) in environment {
+            command = command.env(name, value);
+        }
+        command.patience(Duration::from_secs(3 * 3600)).run().succeeds().says(&["own"]);
+        let [key] = &bench.cached()[..] else { panic!("{:?}", bench.cached()) };
+        let built = bench.path("cache/vmrun/kernel-builds").join(key);
+        (key.clone(), fs::read(built.join("config")).unwrap(), fs::read(built.join("bzImage")).unwrap())
+    };
+    let [one, other] = [(), ()].map(|()| Bench(tempfile::tempdir().unwrap()));
+    let place = other.path("another/home");
+    fs::create_dir_all(&place).unwrap();
+    let place = place.to_str().unwrap();
+    let first = build(&one, "2", [("LANG", "C"), ("TZ", "UTC"), ("USER", "root"), ("KCFLAGS", "")]);
+    let second = build(
+        &other,
+        "3",
+        [("LANG", "de_DE.UTF-8"), ("TZ", "Asia/Tokyo"), ("HOME", place), ("KCFLAGS", "-O0")],
+    );
+    assert_eq!(first.0, second.0, "the key");
+    assert!(first.1 == second.1, "the configuration");
+    assert!(first.2 == second.2, "the kernel");
 }
