@@ -385,7 +385,7 @@ fn hostile_packages_are_refused_and_leave_nothing() {
         ("a.ko is a link", vec![(&place, Entry::Link("/etc/shadow"))]),
         ("a.ko is a link", vec![(&place, Entry::HardLink("/etc/shadow"))]),
         ("boot/vmlinuz-1 is a link", vec![("boot/vmlinuz-1", Entry::Link("../etc/shadow"))]),
-        ("File exists", vec![(&place, Entry::File(&module)), (&place, Entry::File(&module))]),
+        ("a.ko twice", vec![(&place, Entry::File(&module)), (&place, Entry::File(&module))]),
     ];
     for (expected, entries) in cases {
         let fixture = Fixture::new();
@@ -405,6 +405,12 @@ fn damaged_packages_are_refused_and_leave_nothing() {
         assert!(complaint.starts_with("cannot take a kernel from "), "{complaint}");
         assert_eq!(fixture.content(), [""; 0], "cut at {end}");
     }
+    let odd = deb("x\n\u{1b}[2J", &[0; 100]);
+    let complaint = fixture.add_deb(&odd[..odd.len() - 50]).unwrap_err().to_string();
+    assert!(
+        complaint.contains("it is cut off in x") && !complaint.contains(char::is_control),
+        "{complaint:?}"
+    );
     let without = deb("other.tar", b"");
     assert!(fixture.add_deb(&without).unwrap_err().to_string().contains("it has no data.tar"));
     let empty = deb("data.tar", &fixtures::tar(&[("./usr/share/doc/x", Entry::File(b"x"))]));

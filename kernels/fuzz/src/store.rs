@@ -41,7 +41,7 @@ impl Store {
             }
             Err(error) => {
                 let line = error.to_string();
-                let is_line = line.len() < 4000 && !line.contains(char::is_control);
+                let is_line = line.len() < 10_000 && !line.contains(char::is_control);
                 assert!(is_line, "{line:?}");
             }
         }

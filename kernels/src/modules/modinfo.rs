@@ -12,6 +12,8 @@ type Elf = elf::FileHeader64<Endianness>;
 /// all that they export.
 const MODINFO_LIMIT: usize = 4 << 20;
 const LONGEST_SYMBOL: usize = 512;
+/// A module's name is that of a file.
+const LONGEST_NAME: usize = 255;
 const EXPORTED_LIMIT: usize = 1 << 20;
 
 /// What marks the name of an exported symbol: the entry of its table, and its version.
@@ -46,7 +48,13 @@ impl ModuleInfo {
                 continue;
             };
             match key {
-                "depends" => info.depends.extend(names(value.split(','))),
+                "depends" => {
+                    info.depends.extend(names(value.split(',')));
+                    // They come to messages.
+                    if !info.depends.iter().all(|name| can_be_name(name)) {
+                        return Err("it depends on a module with an impossible name".into());
+                    }
+                }
                 "softdep" => {
                     info.wants_before.extend(before(value));
                     info.softdeps.push(value.to_owned());
@@ -117,6 +125,10 @@ fn names<'a>(words: impl Iterator<Item = &'a str>) -> impl Iterator<Item = Strin
     words.map(str::trim).filter(|word| !word.is_empty()).map(|word| word.replace('-', "_"))
 }
 
+fn can_be_name(name: &str) -> bool {
+    name.len() <= LONGEST_NAME && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +165,15 @@ mod tests {
         module[60..62].copy_from_slice(&5_u16.to_le_bytes());
         module.extend(table);
         module
+    }
+
+    #[test]
+    fn a_module_needs_none_that_no_message_can_name() {
+        let parse = |record: &str| ModuleInfo::parse(&crate::fixtures::module(&[record]));
+        assert_eq!(parse("depends=a-b,c").unwrap().depends, ["a_b", "c"]);
+        for bad in ["depends=a,b\nc", "depends=\u{9b}2J", &format!("depends={}", "a".repeat(256))] {
+            assert!(parse(bad).unwrap_err().contains("impossible name"));
+        }
     }
 
     #[test]

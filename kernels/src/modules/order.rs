@@ -30,7 +30,8 @@ impl Order<'_> {
         }
         // No real chain is half as deep; a made-up one must not end the stack.
         if self.open.iter().any(|open| open == name) || self.open.len() > 64 {
-            return Err(Error::Circle(self.open.join(", ")));
+            let names: Vec<_> = self.open.iter().take(8).map(String::as_str).collect();
+            return Err(Error::Circle(names.join(", ")));
         }
         if !self.tree.has(name) {
             let name = name.to_owned();

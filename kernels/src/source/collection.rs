@@ -19,6 +19,8 @@ use crate::modules::MODULE_LIMIT;
 /// All that a kernel may bring along, in bytes and in files.
 const TOTAL_LIMIT: u64 = 8 << 30;
 const FILES_LIMIT: usize = 100_000;
+/// In bytes; the kernel's own limit is 64.
+const LONGEST_VERSION: usize = 128;
 /// How deep a module may lie: real ones, ten directories. A hostile package with a thousand for each file would make
 /// more of them than a disk has room for, and so deep that nobody could remove them.
 const DEEPEST: usize = 32;
@@ -126,7 +128,7 @@ impl Collection {
     /// Takes one file of `lib/modules/VERSION`; `path` is relative to that.
     pub fn module_file(&mut self, version: &Path, path: &Path, content: impl Read) -> Result<(), Error> {
         let version = version.as_os_str();
-        if !version.as_bytes().iter().all(u8::is_ascii_graphic) {
+        if version.len() > LONGEST_VERSION || !version.as_bytes().iter().all(u8::is_ascii_graphic) {
             return Err(Error::Hostile(format!("it has modules of {}", shown(version.as_bytes()))));
         }
         if path.components().count() > DEEPEST {
@@ -172,7 +174,11 @@ impl Collection {
         }
         let target = self.directory.join(path);
         let failed = |cause: io::Error| Error::Store { path: path.to_owned(), cause };
-        let mut file = create_new(&target).map_err(failed)?;
+        let mut file = create_new(&target).map_err(|cause| match cause.kind() {
+            io::ErrorKind::AlreadyExists => Error::Package(format!("it has {} twice", path.display())),
+            io::ErrorKind::NotADirectory => Error::Package(format!("{} is below a file", path.display())),
+            _ => failed(cause),
+        })?;
         let mut digest = Sha256::new();
         let buffer = &mut self.buffer;
         loop {

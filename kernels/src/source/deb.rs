@@ -111,7 +111,7 @@ impl Member {
             return Err(Error::Package("a member's header is not one".into()));
         }
         let field = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        let name = field(&header[..16]).trim_end_matches('/').to_owned();
+        let name = shown(field(&header[..16]).trim_end_matches('/').as_bytes());
         let size = field(&header[48..58]);
         let size = size.parse().map_err(|_| Error::Package(format!("{name:?} has the size {size:?}")))?;
         Ok(Some(Member { name, size }))
