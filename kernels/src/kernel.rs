@@ -175,10 +175,14 @@ fn archive_name(needs: &[Feature], later: &[Feature], signatures: Signatures) ->
     name + ".cpio"
 }
 
-/// Makes `path` appear whole or not at all; whoever else makes it makes the same.
+/// Makes `path` appear whole or not at all; whoever else makes it makes the same. Its directory is made, but not what
+/// that is in: a kernel that was removed meanwhile must not come back as an empty directory.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)?;
+    match std::fs::create_dir(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(content)?;
     file.as_file().sync_data()?;

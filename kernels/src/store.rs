@@ -1,12 +1,12 @@
 //! The kernels that vmrun keeps: `kernels/NAME/{kernel.json, vmlinux, config, modules.disk, modules/,
 //! archives/}`.
 
+mod allocated;
 mod description;
 mod error;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::bounded::Bounded;
@@ -16,6 +16,7 @@ use crate::modules::{self, DiskMaker, ModuleTree, Signatures};
 use crate::source::{self, Collection, Provenance, Source};
 use crate::staging::{self, Staging, StoreLock, set_aside};
 use crate::sums;
+use allocated::allocated;
 use description::{Unreadable, describe};
 pub use error::Error;
 
@@ -298,7 +299,10 @@ impl KernelStore {
             Ok(known) if known.identity != description.identity && !replace => {
                 return Err(Error::Exists(name.into()));
             }
-            Err(Error::NotFound(_)) if !(replace && directory.is_dir()) => {
+            Err(Error::NotFound(_)) if directory.is_dir() && !replace => {
+                return Err(Error::Damaged { name: name.into(), why: format!("it has no {DESCRIPTION}") });
+            }
+            Err(Error::NotFound(_)) if !directory.is_dir() => {
                 staging.publish(&lock, &directory).map_err(failed)?;
                 Kernel::new(name, directory, description)
             }
@@ -308,8 +312,9 @@ impl KernelStore {
                 Kernel::new(name, directory, description)
             }
         };
-        // Also for a known one: who added it may have been killed right here.
-        if self.default_name()?.is_none() {
+        // Also for a known one: who added it may have been killed right here. Or who removed the default one.
+        let default = self.default_name()?;
+        if !default.is_some_and(|name| check_name(&name).is_ok() && self.directory.join(name).is_dir()) {
             self.write_default(name, &lock)?;
         }
         Ok(kernel)
@@ -361,20 +366,6 @@ fn prepare_archives(name: &str, directory: &Path, description: &Description) -> 
     Ok(())
 }
 
-/// Of a directory and all in it.
-fn allocated(directory: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        bytes += metadata.blocks() * 512;
-        if metadata.is_dir() {
-            bytes += allocated(&entry.path())?;
-        }
-    }
-    Ok(bytes)
-}
-
 fn check_name(name: &str) -> Result<(), Error> {
     let fits = name.len() <= LONGEST_NAME
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -402,3 +393,7 @@ mod disk_tests;
 #[cfg(test)]
 #[path = "store_choice_test.rs"]
 mod choice_tests;
+
+#[cfg(test)]
+#[path = "store_crash_test.rs"]
+mod crash_tests;

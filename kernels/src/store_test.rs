@@ -244,57 +244,6 @@ fn the_same_kernel_again_is_no_mistake_and_another_of_its_name_is() {
 }
 
 #[test]
-fn one_that_is_replaced_is_there_all_the_time() {
-    let fixture = Fixture::new();
-    let versions = ["5.1", "5.2"];
-    let sources = versions.map(|version| fixture.source(version, &vmlinux(version, None)));
-    let put = |source: &PathBuf| {
-        let addition = Addition { name: Some("mine"), replace: true, ..Addition::default() };
-        fixture.store.add(&[source.as_path().into()], &addition, &|_| ()).unwrap().version.clone()
-    };
-    put(&sources[0]);
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            for (source, version) in sources.iter().zip(versions).cycle().skip(1).take(10) {
-                assert_eq!(put(source), version);
-                assert_eq!(fixture.store.get("mine").unwrap().version, version);
-            }
-        });
-        while !writer.is_finished() {
-            let found = fixture.store.get("mine").map(|kernel| kernel.version.clone());
-            assert!(found.as_ref().is_ok_and(|found| versions.contains(&found.as_str())), "{found:?}");
-        }
-        writer.join().unwrap();
-    });
-    let mut content = fixture.content();
-    content.sort();
-    assert_eq!(content, [".default", "mine"]);
-}
-
-#[test]
-fn one_that_a_killed_process_has_set_aside_is_there_again() {
-    let fixture = Fixture::new();
-    let source = fixture.source("one", &vmlinux("5.1", None));
-    let kernel = fixture.add(&[&source]).unwrap();
-    let aside = fixture.store.directory.join(".replaced-5.1");
-    type Look = fn(&KernelStore) -> Kernel;
-    let looks: [Look; 4] = [
-        |store| store.get("5.1").unwrap(),
-        |store| store.default_kernel().unwrap(),
-        |store| store.list(&mut |error| panic!("{error}")).unwrap().remove(0),
-        |store| store.set_default("5.1").and_then(|()| store.get("5.1")).unwrap(),
-    ];
-    for look in looks {
-        fs::rename(&kernel.directory, &aside).unwrap();
-        assert_eq!(look(&fixture.store), kernel);
-        assert!(!aside.exists());
-    }
-    fs::rename(&kernel.directory, &aside).unwrap();
-    fixture.store.remove("5.1").unwrap();
-    assert_eq!(fixture.content(), [""; 0]);
-}
-
-#[test]
 fn one_damaged_kernel_does_not_hide_the_others() {
     let fixture = Fixture::new();
     for version in ["5.1", "5.2", "5.3"] {
@@ -348,30 +297,18 @@ fn one_of_a_newer_vmrun_is_left_alone_and_can_be_removed() {
 }
 
 #[test]
-fn many_at_once_leave_one_kernel() {
+fn what_lost_its_description_is_not_overwritten_unasked() {
     let fixture = Fixture::new();
-    let source = fixture.source("kernel.deb", &kernel_deb());
-    std::thread::scope(|scope| {
-        let adding: Vec<_> = (0..4).map(|_| scope.spawn(|| fixture.add(&[&source]).unwrap())).collect();
-        for kernel in adding {
-            assert_eq!(kernel.join().unwrap().name, VERSION);
-        }
-    });
-    let mut content = fixture.content();
-    content.sort();
-    assert_eq!(content, [".default", VERSION]);
-}
-
-#[test]
-fn what_a_killed_process_left_is_removed_and_what_a_living_one_fills_is_not() {
-    let fixture = Fixture::new();
-    let living = Staging::new(&fixture.store.directory).unwrap();
-    let dead = fixture.store.directory.join(".staging-dead");
-    fs::create_dir(&dead).unwrap();
-    fs::write(dead.join("image"), "half").unwrap();
-    fixture.add_deb(&kernel_deb()).unwrap();
-    assert!(!dead.exists());
-    assert!(living.path().exists());
+    let source = fixture.source("one", &vmlinux("5.1", None));
+    let kernel = fixture.add(&[&source]).unwrap();
+    fs::remove_file(kernel.directory.join(DESCRIPTION)).unwrap();
+    let complaint = fixture.add(&[&source]).unwrap_err().to_string();
+    assert_eq!(
+        complaint,
+        "the stored kernel 5.1 is damaged: it has no kernel.json: remove it and add it again"
+    );
+    fixture.store.remove("5.1").unwrap();
+    fixture.add(&[&source]).unwrap();
 }
 
 #[test]
