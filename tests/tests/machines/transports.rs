@@ -46,3 +46,27 @@ fn a_kernel_without_virtio_mmio_runs_over_pci() {
         .run()
         .is_refused(&["CONFIG_VIRTIO_MMIO", "--transport"]);
 }
+
+/// What would start, and be heard of no more, is refused before that.
+#[test]
+fn a_word_that_takes_the_devices_away_is_refused() {
+    for (transport, word) in [("mmio", "acpi=off"), ("pci", "pci=noaer,nomsi"), ("pci", "pci=off")] {
+        machine("busybox")
+            .with(["--transport", transport, "--kernel-arg", word])
+            .command(["true"])
+            .run()
+            .is_refused(&[word, "--transport"]);
+    }
+}
+
+/// Without its devices, guest-init has nobody to tell but the kernel's log.
+#[test]
+fn what_guest_init_could_tell_only_the_log_is_told() {
+    let seen = machine("busybox")
+        .with(["--kernel-arg", "module_blacklist=virtio_mmio"])
+        .command(["true"])
+        .run()
+        .exits_with(125);
+    assert!(seen.stderr.contains("could not be brought up: "), "{}", seen.stderr);
+    assert!(seen.stderr.contains("virtio"), "{}", seen.stderr);
+}

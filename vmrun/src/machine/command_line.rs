@@ -77,9 +77,35 @@ pub fn command_line(boot: Boot, user: &[String]) -> String {
     words.join(" ")
 }
 
+/// The user's word that would take from the kernel its way to all devices, if there is one: such a machine would start,
+/// and be heard of no more.
+pub fn contradiction(firmware: Firmware, transport: Transport, user: &[String]) -> Option<&str> {
+    let takes_away = |word: &&str| match word.split_once('=') {
+        Some(("acpi", "off")) => firmware == Firmware::Acpi,
+        Some(("pci", options)) => {
+            transport == Transport::Pci && options.split(',').any(|option| ["off", "nomsi"].contains(&option))
+        }
+        _ => false,
+    };
+    user.iter().flat_map(|argument| argument.split_whitespace()).find(takes_away)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_takes_the_devices_away_is_found() {
+        let found = |firmware, transport, words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            contradiction(firmware, transport, &words).map(str::to_owned)
+        };
+        let (acpi, line) = (Firmware::Acpi, Firmware::CommandLine);
+        assert_eq!(found(acpi, Transport::Mmio, &["quiet", "a=1 acpi=off"]).as_deref(), Some("acpi=off"));
+        assert_eq!(found(line, Transport::Mmio, &["acpi=off"]), None);
+        assert_eq!(found(acpi, Transport::Pci, &["pci=noaer,nomsi"]).as_deref(), Some("pci=noaer,nomsi"));
+        assert_eq!(found(acpi, Transport::Mmio, &["pci=off", "acpi=strict", "pci"]), None);
+    }
 
     const BOOT: Boot = Boot {
         firmware: Firmware::Acpi,

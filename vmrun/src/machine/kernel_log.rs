@@ -9,6 +9,9 @@ const TAIL: usize = 64 << 10;
 /// The longest log that is kept, in bytes: a guest can say anything.
 const MAX_LOG: u64 = 16 << 20;
 
+/// The longest complaint that is passed on, in characters.
+const LONGEST_COMPLAINT: usize = 400;
+
 /// Collects the bytes of a guest's serial port.
 #[derive(Debug, Default)]
 pub struct KernelLog {
@@ -50,6 +53,13 @@ impl KernelLog {
         lines[end.saturating_sub(count)..end].iter().map(|line| (*line).to_owned()).collect()
     }
 
+    /// What guest-init has said last, which it says aloud only of what ends the machine.
+    pub fn complaint(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.tail);
+        let said = text.lines().rev().find_map(|line| line.split_once("] vmrun: "))?.1.trim_end();
+        Some(said.chars().take(LONGEST_COMPLAINT).collect())
+    }
+
     /// Takes one record of the guest's /dev/kmsg, `priority,sequence,microseconds,flags;text`, and
     /// writes it as the kernel's console would.
     pub fn write_record(&mut self, record: &str) {
@@ -71,6 +81,17 @@ mod tests {
         }
         assert!(log.tail.len() <= 2 * TAIL);
         assert_eq!(log.last_lines(2), ["line 39998", "line 39999"]);
+    }
+
+    #[test]
+    fn what_guest_init_complains_of_is_found() {
+        let mut log = KernelLog::default();
+        log.write(b"[    1.0] vmrun: first\n[    6.6] Run /init as init process\n");
+        log.write(
+            b"[   37.8] vmrun: /dev/pmem0 has not appeared in 30 s\r\n[   38.0] reboot: Power down\r\n",
+        );
+        assert_eq!(log.complaint().as_deref(), Some("/dev/pmem0 has not appeared in 30 s"));
+        assert_eq!(KernelLog::default().complaint(), None);
     }
 
     #[test]

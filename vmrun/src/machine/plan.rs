@@ -11,7 +11,7 @@ use rootfs_builder::store::Image;
 use vmm::{BlockSpec, Carrier, DiskPart, Firmware, InitramfsPart, MachineSpec, VsockSpec};
 
 use super::attached_rootfs::AttachedRootfs;
-use super::command_line::{Boot, command_line};
+use super::command_line::{Boot, command_line, contradiction};
 use super::config::{MachineConfig, UpperConfig};
 use super::directory::MachineDirectory;
 use super::fit::{self, Fit, Transport};
@@ -69,6 +69,11 @@ pub fn plan(
         Transport::Mmio | Transport::MmioCmdline => vmm::Transport::Mmio,
         Transport::Pci => vmm::Transport::Pci,
     };
+    if let Some(word) = contradiction(firmware, bus, &config.kernel_args) {
+        bail!(
+            "--kernel-arg {word} would leave the machine without its devices: leave it out, or choose another --transport"
+        );
+    }
     let signatures = if keeps_signatures(config) { Signatures::Kept } else { Signatures::Dropped };
     let modules = kernel.modules_archive(&needs, LATER, signatures)?;
     let mut seed = [0; 32];

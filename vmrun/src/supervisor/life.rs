@@ -122,20 +122,25 @@ impl Life {
 
     /// Attends the machine to its end.
     pub fn run(mut self, supervisor: &mut Supervisor) -> Outcome {
-        let outcome = match self.until_the_end(supervisor) {
-            Ok(outcome) => outcome,
-            Err(error) => Outcome::failed(super::chain(&error)),
-        };
+        let end = self.until_the_end(supervisor);
         supervisor.input.end();
         drop(self.monitor);
-        collect_rest(supervisor, &mut self.troubles, self.monitor_gone);
+        collect_rest(supervisor, &mut self.troubles, &mut self.log, self.monitor_gone);
         supervisor.outputs.abandon();
         for trouble in &self.troubles {
             supervisor.tell_all(&ToClient::Notice(in_words(trouble)));
         }
-        match self.killed_by {
-            Some(code) => Outcome::stopped(code),
-            None => outcome,
+        if let Some(code) = self.killed_by {
+            return Outcome::stopped(code);
+        }
+        // What guest-init could tell nobody but the kernel's log.
+        let complaint = self.log.complaint().filter(|_| self.control.is_none());
+        match (end, complaint) {
+            (Err(_) | Ok(Outcome { ending: Ending::Crash, .. }), Some(complaint)) => {
+                Outcome::failed(format!("the machine could not be brought up: {complaint}"))
+            }
+            (Ok(outcome), _) => outcome,
+            (Err(error), None) => Outcome::failed(super::chain(&error)),
         }
     }
 
@@ -370,12 +375,18 @@ fn in_words(trouble: &Trouble) -> String {
 }
 
 /// The monitor has ended: what it has said last is on its way, and so is the process's last output.
-fn collect_rest(supervisor: &mut Supervisor, troubles: &mut Vec<Trouble>, mut monitor_gone: bool) {
+fn collect_rest(
+    supervisor: &mut Supervisor,
+    troubles: &mut Vec<Trouble>,
+    log: &mut KernelLog,
+    mut monitor_gone: bool,
+) {
     let until = Instant::now() + LAST_WORDS;
     while !monitor_gone || !supervisor.outputs.is_over() {
         let left = until.saturating_duration_since(Instant::now());
         match supervisor.happenings.recv_timeout(left) {
             Ok(Happening::Monitor(Event::Trouble(trouble))) => troubles.push(trouble),
+            Ok(Happening::Monitor(Event::Serial(bytes))) => log.write(&bytes),
             Ok(Happening::MonitorGone) => monitor_gone = true,
             Ok(Happening::OutputOver { generation }) => supervisor.outputs.one_is_over(generation),
             Ok(Happening::Monitor(_) | Happening::Guest(_)) => {}
