@@ -16,7 +16,18 @@ pub fn write(
     later: &[String],
     signatures: Signatures,
 ) -> Result<Vec<u8>, Error> {
-    let (mut archive, mut room) = (Archive::new(), Room::new("the modules that a start loads", BOOT_LIMIT));
+    write_within(BOOT_LIMIT, tree, load_order, later, signatures)
+}
+
+/// With so many bytes of modules at most.
+pub(super) fn write_within(
+    limit: u64,
+    tree: &ModuleTree,
+    load_order: &[String],
+    later: &[String],
+    signatures: Signatures,
+) -> Result<Vec<u8>, Error> {
+    let (mut archive, mut room) = (Archive::new(), Room::new("the modules that a start loads", limit));
     add(&mut archive, &mut room, "modules", tree, load_order, signatures)?;
     if !later.is_empty() {
         add(&mut archive, &mut room, "later-modules", tree, later, signatures)?;

@@ -26,7 +26,7 @@ pub const MODULE_LIMIT: u64 = 256 << 20;
 
 /// All of a kernel's modules, in bytes, as for a package's files. Debian's generic kernel has less than a sixteenth.
 const ALL_LIMIT: u64 = 8 << 30;
-/// All modules that a start loads, in bytes: a machine keeps them in memory. Debian's generic kernel has 5 MiB of them.
+/// All modules that a start loads, in bytes: a machine keeps them in memory. Debian's generic kernel has 4 MiB of them.
 const BOOT_LIMIT: u64 = 256 << 20;
 
 /// Why modules could not be read or put in order.
