@@ -73,6 +73,9 @@ fn what_is_no_kernel_is_refused() {
     // A program is an ELF file, and no kernel.
     let program = fs::read("/bin/busybox").unwrap();
     refused(&program);
+    let add = |source: &str| vmrun(["kernel", "add", source]).home(home.path()).run();
+    add("debian:6.12").is_refused(&["vmrun kernel pull debian:6.12"]);
+    add("oci:").is_refused(&["oci: is to be followed"]);
     vmrun(["kernel", "add", "/no/such/file"]).home(home.path()).run().is_refused(&["/no/such/file"]);
     assert_eq!(vmrun(["kernel", "ls", "-q"]).home(home.path()).run().succeeds().text(), "");
 }

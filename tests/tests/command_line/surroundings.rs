@@ -1,8 +1,10 @@
 //! `vmrun` and what is around it: doctor, completions, manual, help.
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 
-use tests::vmrun;
+use tests::{KERNEL, setting, vmrun};
 
 #[test]
 fn doctor_checks_everything_and_says_what_to_do() {
@@ -25,6 +27,37 @@ fn doctor_checks_everything_and_says_what_to_do() {
     let home = tempfile::tempdir().unwrap();
     let empty = vmrun(["doctor"]).home(home.path()).run().exits_with(1);
     empty.says(&["fail", "vmrun kernel add"]);
+}
+
+/// As readline asks: a colon ends a word.
+#[test]
+fn bash_completes_the_names_of_kernels() {
+    let home = tempfile::tempdir().unwrap();
+    let vmlinux = PathBuf::from(setting("VMRUN_HOME")).join("kernels").join(KERNEL).join("vmlinux");
+    for name in ["debian:6.1", "debian:6.12", "other"] {
+        vmrun(["kernel", "add", vmlinux.to_str().unwrap(), "--name", name])
+            .home(home.path())
+            .run()
+            .succeeds();
+    }
+    let script = vmrun(["completions", "bash"]).run().succeeds().text();
+    let directory = PathBuf::from(setting("VMRUN")).parent().unwrap().to_owned();
+    let completed = |line: &str| {
+        let ask = "COMP_LINE=$1 COMP_POINT=${#1} COMP_WORDS=($1 '') COMP_CWORD=1; _vmrun_kernel_names vmrun '' ''; \
+                   echo ${COMPREPLY[*]}";
+        let outcome = Command::new("bash")
+            .args(["-c", &format!("{script}\n{ask}"), "bash", line])
+            .env("PATH", format!("{}:/usr/bin:/bin", directory.display()))
+            .env("VMRUN_HOME", home.path())
+            .output()
+            .unwrap();
+        String::from_utf8(outcome.stdout).unwrap()
+    };
+    assert_eq!(completed("vmrun run --kernel "), "debian:6.1 debian:6.12 other\n");
+    assert_eq!(completed("vmrun run --rm --kernel=o"), "other\n");
+    assert_eq!(completed("vmrun matrix --kernel other --kernel debian:6"), "6.1 6.12\n");
+    assert_eq!(completed("vmrun kernel inspect deb"), "debian:6.1 debian:6.12\n");
+    assert!(!completed("vmrun run --kernel-arg ").contains("debian"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `vmrun completions` and `vmrun man`: what a distribution's package installs beside the program.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -8,8 +8,16 @@ use clap::CommandFactory;
 
 use crate::arguments::Arguments;
 
+/// What bash completes that clap cannot know.
+const KERNEL_NAMES: &str = include_str!("kernel_names.bash");
+
 pub fn completions(shell: clap_complete::Shell) -> Result<u8> {
-    clap_complete::generate(shell, &mut Arguments::command(), "vmrun", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "vmrun", &mut script);
+    if shell == clap_complete::Shell::Bash {
+        script.extend(KERNEL_NAMES.as_bytes());
+    }
+    io::stdout().write_all(&script)?;
     Ok(0)
 }
 

@@ -25,9 +25,14 @@ pub fn source(home: &Home, text: &OsString) -> Result<Source> {
         let rest = text.as_bytes().strip_prefix(transport.as_bytes())?;
         Some((*transport, OsString::from_vec(rest.to_vec())))
     });
-    let Some((transport, place)) = found.filter(|_| !Path::new(text).exists()) else {
-        return Ok(Source::from(text));
-    };
+    let is_path = Path::new(text).exists();
+    if !is_path && text.as_bytes().starts_with(b"debian:") {
+        bail!("{0} is to be had from Debian's archive: `vmrun kernel pull {0}`", text.display());
+    }
+    let Some((transport, place)) = found.filter(|_| !is_path) else { return Ok(Source::from(text)) };
+    if place.is_empty() {
+        bail!("{transport} is to be followed by an image's name, or its file");
+    }
     let images = home.images()?;
     let image = match transport {
         "image:" | "docker://" => named(&images, &place)?,
