@@ -50,7 +50,8 @@ pub struct MachineSpec {
 pub enum Firmware {
     /// Hardware-reduced ACPI tables (ACPI 6.5, section 4.1).
     Acpi,
-    /// An MP table, and `virtio_mmio.device=` on the command line (with [`Transport::Mmio`]), for kernels without ACPI.
+    /// Only an MP table, and `virtio_mmio.device=` on the command line (with [`Transport::Mmio`]), for kernels without
+    /// ACPI.
     CommandLine,
 }
 

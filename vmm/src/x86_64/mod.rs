@@ -51,15 +51,16 @@ pub fn load(spec: &MachineSpec, memory: &GuestRam) -> Result<Entry, Error> {
     let initramfs = initramfs.load(memory, kernel.end)?;
 
     write(memory, "the way to restart", layout::BIOS_ENTRY, &restart_code())?;
+    // Also where ACPI says the same and is believed: kernels look for this in any case, and what they find first spares
+    // them 4,096 looks into the rest of the first megabyte, with a mapping made and undone for each.
+    write(memory, "the MP table", layout::EBDA, &mptable::table(spec.vcpus))?;
     let mut cmdline = spec.cmdline.clone();
     match spec.firmware {
         Firmware::Acpi => write(memory, "the ACPI tables", layout::ACPI_START, &acpi::tables(spec))?,
-        Firmware::CommandLine => {
-            write(memory, "the MP table", layout::EBDA, &mptable::table(spec.vcpus))?;
-            if spec.transport == Transport::Mmio {
-                announce_devices(&mut cmdline, spec.devices());
-            }
+        Firmware::CommandLine if spec.transport == Transport::Mmio => {
+            announce_devices(&mut cmdline, spec.devices());
         }
+        Firmware::CommandLine => {}
     }
     let cmdline_length = cmdline.len();
     if cmdline_length >= layout::CMDLINE_SIZE {

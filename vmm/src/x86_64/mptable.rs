@@ -1,4 +1,4 @@
-//! The table of Intel's MultiProcessor Specification 1.4, for kernels without ACPI.
+//! The table of Intel's MultiProcessor Specification 1.4: what kernels without ACPI go by.
 
 use crate::layout;
 
