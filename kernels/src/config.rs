@@ -74,6 +74,11 @@ impl KernelConfig {
         self.options.get(option).copied().unwrap_or(Setting::No)
     }
 
+    /// Whether the kernel has hooks in its functions for tracers.
+    pub fn traces_functions(&self) -> bool {
+        self.setting("DYNAMIC_FTRACE") == Setting::Yes
+    }
+
     /// Whether the kernel refuses modules without a signature that it knows.
     pub fn insists_on_signatures(&self) -> bool {
         ["MODULE_SIG_FORCE", "LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY"]

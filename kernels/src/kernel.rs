@@ -35,6 +35,10 @@ pub struct Description {
     /// kernels that an older vmrun added.
     #[serde(default)]
     pub relocations: Option<usize>,
+    /// Whether the kernel can trace its functions. Unknown for kernels that an older vmrun added, or without a
+    /// configuration.
+    #[serde(default)]
+    pub traces_functions: Option<bool>,
     /// How many modules there are as files.
     pub modules: usize,
     pub abilities: Abilities,

@@ -55,6 +55,7 @@ pub fn describe(
         // Who does not say what it wants gets what it was shipped with.
         insists_on_signatures: config.as_ref().is_none_or(KernelConfig::insists_on_signatures),
         relocations: Some(facts.relocations),
+        traces_functions: config.as_ref().map(KernelConfig::traces_functions),
         modules: tree.len(),
         abilities: Abilities::find(config.as_ref(), &tree),
         identity: collection.identity(),

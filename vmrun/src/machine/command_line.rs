@@ -19,15 +19,12 @@ const LIVE: &[&str] = &["ignore_loglevel"];
 
 /// What makes a start fast: self-tests, probes and waits that have no purpose in a machine whose
 /// every device is known.
-const FAST: &[&str] = &[
-    "cryptomgr.notests",
-    "no_timer_check",
-    "tsc=reliable",
-    "8250.nr_uarts=1",
-    "random.trust_cpu=on",
-    // Looks up every traceable function to hide those that were linked out: 150 of 810 "ms".
-    "initcall_blacklist=ftrace_check_for_weak_functions",
-];
+const FAST: &[&str] =
+    &["cryptomgr.notests", "no_timer_check", "tsc=reliable", "8250.nr_uarts=1", "random.trust_cpu=on"];
+
+/// Looks up every traceable function to hide those that were linked out: 150 of 810 "ms". Where there is none to look
+/// up, the word would only cost: a kernel with one looks up the name of each of its initcalls.
+const WITHOUT_LOOKING_AT_FUNCTIONS: &[&str] = &["initcall_blacklist=ftrace_check_for_weak_functions"];
 
 /// QEMU 7.2 emulates CMPXCHG16B with flags that are garbage (VM and all) until the next instruction
 /// that sets them. Where an interrupt comes before that, a kernel that branches at once, as newer slab
@@ -52,6 +49,8 @@ pub struct Boot {
     pub transport: Transport,
     /// The first two numbers of the kernel's version.
     pub release: (u32, u32),
+    /// The kernel can trace its functions, or may.
+    pub traces_functions: bool,
     /// The processor is QEMU's emulation.
     pub emulated: bool,
     /// Messages are shown while the machine runs.
@@ -62,18 +61,20 @@ pub struct Boot {
 
 /// The words of the command line, the user's own last, so that they win.
 pub fn command_line(boot: Boot, user: &[String]) -> String {
-    let Boot { firmware, transport, release, emulated, live, stock } = boot;
+    let Boot { firmware, transport, release, traces_functions, emulated, live, stock } = boot;
     let fast = if stock { &[] } else { FAST };
+    let functions = if traces_functions && !stock { WITHOUT_LOOKING_AT_FUNCTIONS } else { &[] };
     let on_emulation = |is_hurt: bool, words: &'static [&str]| if emulated && is_hurt { words } else { &[] };
     let cmpxchg16b = on_emulation(release > LAST_UNHURT, WITHOUT_CMPXCHG16B);
     let xsave = on_emulation(release <= LAST_WITHOUT_CHECK || release > LAST_THAT_COPES, WITHOUT_XSAVE);
     let console = if live { LIVE } else { QUIET };
-    let words: Vec<&str> = [console, ALWAYS, &platform_options(firmware, transport), fast, cmpxchg16b, xsave]
-        .into_iter()
-        .flatten()
-        .copied()
-        .chain(user.iter().map(String::as_str))
-        .collect();
+    let words: Vec<&str> =
+        [console, ALWAYS, &platform_options(firmware, transport), fast, functions, cmpxchg16b, xsave]
+            .into_iter()
+            .flatten()
+            .copied()
+            .chain(user.iter().map(String::as_str))
+            .collect();
     words.join(" ")
 }
 
@@ -111,6 +112,7 @@ mod tests {
         firmware: Firmware::Acpi,
         transport: Transport::Mmio,
         release: (6, 12),
+        traces_functions: true,
         emulated: false,
         live: false,
         stock: false,
@@ -122,6 +124,14 @@ mod tests {
         assert!(line.starts_with("loglevel=1 ") && line.contains("notests") && line.ends_with(" a=1 b"));
         let line = command_line(Boot { live: true, stock: true, ..BOOT }, &[]);
         assert!(line.starts_with("ignore_loglevel ") && !line.contains("notests"));
+        assert!(!line.contains("initcall_blacklist"));
+    }
+
+    #[test]
+    fn a_kernel_without_traceable_functions_has_none_to_leave_out() {
+        assert!(command_line(BOOT, &[]).contains(" initcall_blacklist="));
+        let line = command_line(Boot { traces_functions: false, ..BOOT }, &[]);
+        assert!(!line.contains("initcall_blacklist") && line.contains("notests"));
     }
 
     #[test]

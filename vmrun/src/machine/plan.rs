@@ -109,6 +109,7 @@ pub fn plan(
         firmware,
         transport: bus,
         release: kernel.release(),
+        traces_functions: kernel.traces_functions.unwrap_or(true),
         emulated: hardware::is_emulated(),
         live: config.console,
         stock: config.stock_boot,
