@@ -26,6 +26,7 @@ mod execs;
 mod fault;
 mod files;
 mod freezer;
+mod grace_periods;
 mod guest;
 mod host_files;
 mod image_init;

@@ -14,6 +14,7 @@ use crate::attended::Attended;
 use crate::cgroup::{Cgroup, MACHINE};
 use crate::command::NotStarted;
 use crate::fault::{Fault, OrFault};
+use crate::grace_periods::Hastened;
 use crate::guest::Guest;
 use crate::listener::Listener;
 use crate::process::Started;
@@ -44,10 +45,11 @@ fn live() -> Result<(), Fault> {
     let mut stamps = Stamps::open();
     stamps.write(Stamp::InitStarted);
     first_mounts()?;
+    mount_sysfs();
+    let hastened = Hastened::begin();
     let config = read_config()?;
     entropy::credit(&config.seed)?;
     if let Role::EmulatedHost(_) = config.role {
-        mount_sysfs();
         emulated_host::settle_clock();
     }
     modules::load_all(MODULES_DIR)?;
@@ -66,6 +68,7 @@ fn live() -> Result<(), Fault> {
     let guest = Guest::new(init(&config), root, cgroup(&config)?);
     let started = start_process(&config, &guest, &mut stamps);
     stamps.close();
+    drop(hastened);
     let rest = leave(bootfs);
     let main = match started {
         Ok(Some(started)) => Attended::main(started),
@@ -234,7 +237,7 @@ fn has_acpi() -> bool {
     std::fs::exists("/sys/firmware/acpi/tables").unwrap_or(false)
 }
 
-/// Mounts /sys in a machine that ends too early to have it.
+/// Mounts /sys where it is not there yet.
 fn mount_sysfs() {
     if !std::fs::exists("/sys/kernel").unwrap_or(false) && mounts::mount_point("/sys", 0o755).is_ok() {
         let _ = mounts::mount_on("sysfs", "/sys", "sysfs", MountFlags::empty(), "");

@@ -23,6 +23,7 @@ pub fn switch_to(new_root: &str) -> Result<Bootfs, Fault> {
     let root = open("/", flags, Mode::empty()).or_fault("cannot open", "the bootfs")?;
     // Mounted for the bootfs alone; the new root gets its own.
     unmount("/dev", UnmountFlags::DETACH).or_fault("cannot unmount", "/dev of the bootfs")?;
+    let _ = unmount("/sys", UnmountFlags::DETACH);
     chdir(new_root).or_fault("cannot enter", new_root)?;
     mount_move(".", "/").or_fault("cannot move to /", new_root)?;
     chroot(".").or_fault("cannot make / of", new_root)?;

@@ -41,6 +41,17 @@ fn an_argument_reaches_the_kernel() {
     seen.succeeds().says(&["vmrun.test=1"]);
 }
 
+/// A start is hastened; what runs has the kernel as it was asked for.
+#[test]
+fn grace_periods_are_the_kernels_own_when_the_machine_runs() {
+    let expedited = |words: &[&str]| {
+        let seen = machine("busybox").with(words).shell("sleep 1; cat /sys/kernel/rcu_expedited").run();
+        seen.succeeds().text().trim().to_owned()
+    };
+    assert_eq!(expedited(&[]), "0");
+    assert_eq!(expedited(&["--kernel-arg", "rcupdate.rcu_expedited=1"]), "1");
+}
+
 /// The monitor does what a bzImage's decompressor would: KASLR.
 #[test]
 fn the_kernel_lies_elsewhere_at_each_start_unless_it_is_not_to() {
