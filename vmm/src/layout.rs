@@ -25,10 +25,13 @@ pub const MMIO_START: u64 = 0xd000_0000;
 pub const MMIO_SIZE: u64 = 0x1000;
 /// As much as a PCI bus may use for its devices' registers, wherever the guest moves them.
 pub const PCI_MEMORY_SIZE: u64 = 1 << 20;
-/// Global system interrupt of the first virtio device; the next one has the next.
-pub const FIRST_GSI: u32 = 5;
+/// Global system interrupt of the first virtio device; the next one has the next but for [`CLOCK_GSI`].
+const FIRST_GSI: u32 = 5;
+/// The real-time clock's on every PC. Without ACPI there is nobody to tell a kernel that this one has none, and a driver
+/// for it that is built in takes the interrupt for itself.
+const CLOCK_GSI: u32 = 8;
 /// The IOAPIC has 24 inputs.
-pub const MAX_DEVICES: usize = 24 - FIRST_GSI as usize;
+pub const MAX_DEVICES: usize = 24 - FIRST_GSI as usize - 1;
 
 /// Address of the IOAPIC, as the chipset that KVM emulates has it.
 pub const IOAPIC: u32 = 0xfec0_0000;
@@ -107,12 +110,20 @@ pub fn mmio_window(index: usize) -> u64 {
 
 /// Global system interrupt of virtio device `index`.
 pub fn gsi(index: usize) -> u32 {
-    FIRST_GSI + index as u32
+    let gsi = FIRST_GSI + index as u32;
+    if gsi < CLOCK_GSI { gsi } else { gsi + 1 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_device_has_the_clocks_interrupt() {
+        let all: Vec<_> = (0..MAX_DEVICES).map(gsi).collect();
+        assert_eq!(all[..5], [5, 6, 7, 9, 10]);
+        assert_eq!(all.last(), Some(&23));
+    }
 
     #[test]
     fn ram_goes_around_the_gap() {
