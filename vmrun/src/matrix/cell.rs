@@ -224,9 +224,16 @@ impl Trial {
     /// As a table says it: the verdict, and the time where a machine ran.
     pub fn summary(&self) -> String {
         match self.end {
-            Some(End::Interrupted) => format!("interrupted {}", seconds(self.duration)),
-            Some(_) => format!("{} {}", self.verdict, seconds(self.duration)),
-            None => self.verdict.to_string(),
+            Some(_) => format!("{} {}", self.shown(), seconds(self.duration)),
+            None => self.shown(),
+        }
+    }
+
+    /// The verdict as a table says it.
+    pub fn shown(&self) -> String {
+        match self.end {
+            Some(End::Interrupted) => "interrupted".into(),
+            _ => self.verdict.to_string(),
         }
     }
 
@@ -279,6 +286,17 @@ mod tests {
         assert!(fails.judge(&exited(0), true).is_failure());
         assert_eq!(fails.judge(&End::Interrupted, true), Verdict::NotRun);
         assert!(fails.judge(&End::Failed { why: "no memory".into() }, true).is_error());
+    }
+
+    #[test]
+    fn one_that_ran_when_it_was_interrupted_is_told_from_one_that_did_not() {
+        let waiting = Trial::without_machine(Verdict::NotRun);
+        let interrupted = Trial { end: Some(End::Interrupted), ..waiting.clone() };
+        assert_eq!((waiting.shown(), waiting.summary()), ("not run".into(), "not run".into()));
+        assert_eq!(
+            (interrupted.shown(), interrupted.summary()),
+            ("interrupted".into(), "interrupted 0.0s".into())
+        );
     }
 
     #[test]

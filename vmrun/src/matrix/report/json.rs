@@ -68,7 +68,7 @@ fn entry<'a>(report: &Report<'a>, cell: usize, trial: &'a Trial) -> Entry<'a> {
         command_name: command.name.as_deref(),
         command: command.words.iter().map(|word| word.to_string_lossy()).collect(),
         result: trial.verdict.name(),
-        shown: trial.verdict.to_string(),
+        shown: trial.shown(),
         end: trial.end.as_ref().map(|end| end.name()),
         exit_code: trial.exit_code(),
         seconds: (trial.duration.as_secs_f64() * 1000.0).round() / 1000.0,
