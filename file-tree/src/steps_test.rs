@@ -18,7 +18,13 @@ fn by_kernel(base: &OwnedFd, path: &str, links: Links) -> Found {
     let resolve = crate::writer::resolve_flags(links);
     assert!(resolve.contains(ResolveFlags::NO_MAGICLINKS));
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    inode(openat2(base, path, flags, Mode::empty(), resolve))
+    loop {
+        match openat2(base, path, flags, Mode::empty(), resolve) {
+            // Another test renames.
+            Err(Errno::AGAIN) => {}
+            opened => break inode(opened),
+        }
+    }
 }
 
 fn open_base(path: &Path) -> OwnedFd {

@@ -245,16 +245,13 @@ impl<'a> TreeWriter<'a> {
         }
         let resolve = resolve_flags(self.policy.links);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = loop {
-            match openat2(&self.target, OsStr::from_bytes(path), flags, Mode::empty(), resolve) {
-                // Something else was renamed or mounted meanwhile.
-                Err(Errno::AGAIN) => {}
-                // Before Linux 5.6, or where a filter does not know it.
-                Err(Errno::NOSYS | Errno::PERM) => {
-                    break steps::directory(self.target.as_fd(), path, self.policy.links);
-                }
-                opened => break opened,
+        let opened = match openat2(&self.target, OsStr::from_bytes(path), flags, Mode::empty(), resolve) {
+            // Before Linux 5.6, or where a filter does not know it; or something, anywhere, was renamed or mounted
+            // meanwhile, and may be all the time.
+            Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {
+                steps::directory(self.target.as_fd(), path, self.policy.links)
             }
+            opened => opened,
         };
         match opened {
             Ok(directory) => Ok(directory),
