@@ -20,7 +20,8 @@ const MAX_LINKS: usize = 40;
 /// Opens the directory `path` below `base` to be walked from, with openat2's errors: XDEV for what leads out, LOOP for
 /// links where none are to be followed, or too many.
 pub fn directory(base: BorrowedFd<'_>, path: &[u8], links: Links) -> Result<OwnedFd, Errno> {
-    // The directories that the walk has come through; the last is where it is. None: at the base.
+    // The directories that the walk has come through; the last is where it is. None: at the base. Deeper than a process
+    // may have descriptors it does not go: EMFILE.
     let mut through: Vec<OwnedFd> = Vec::new();
     let mut followed = 0;
     let mut ahead = Vec::new();

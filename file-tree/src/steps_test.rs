@@ -97,13 +97,13 @@ fn no_way_back_leads_out() {
                 fs::rename(directory.path().join("b"), base.join("a/b")).unwrap();
             }
         });
-        for _ in 0..20_000 {
-            for path in ["a/b/..", "a/b/../..", "a/b/../../c"] {
-                let found = inode(super::directory(known.as_fd(), path.as_bytes(), Links::Root));
-                assert_ne!(found, Ok(outside), "{path}");
-            }
-        }
+        let led_out = (0..20_000).find_map(|_| {
+            ["a/b/..", "a/b/../..", "a/b/../../c"].into_iter().find(|path| {
+                inode(super::directory(known.as_fd(), path.as_bytes(), Links::Root)) == Ok(outside)
+            })
+        });
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(led_out, None);
     });
 }
 

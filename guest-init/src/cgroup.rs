@@ -97,12 +97,15 @@ impl Cgroup {
 
     /// Whether what is in it stands still, or is to.
     pub fn is_frozen(&self) -> bool {
-        let (directory, file) = match &self.freezer {
-            Some(freezer) => (freezer, "freezer.self_freezing"),
-            None => (&self.directory, "cgroup.freeze"),
+        let file = match self.file("cgroup.freeze", OFlags::RDONLY) {
+            Err(Errno::NOENT) => {
+                let freezer = self.freezer.as_ref().unwrap_or(&self.directory);
+                file_in(freezer, "freezer.self_freezing", OFlags::RDONLY)
+            }
+            file => file,
         };
         let mut state = [0; 1];
-        let read = file_in(directory, file, OFlags::RDONLY).and_then(|file| read(&file, &mut state));
+        let read = file.and_then(|file| read(&file, &mut state));
         read.is_ok() && state == *b"1"
     }
 

@@ -65,10 +65,12 @@ impl Drop for Frozen {
 fn a_freezer_of_version_1_stops_processes_and_lets_them_go_on() {
     let frozen = Frozen::new("stops");
     frozen.freeze(true);
+    assert!(frozen.freezer.is_frozen());
     let time = frozen.time();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(frozen.time(), time);
     frozen.freeze(false);
+    assert!(!frozen.freezer.is_frozen());
     let until = Instant::now() + PATIENCE;
     while frozen.time() == time {
         assert!(Instant::now() < until, "it does not go on");

@@ -14,9 +14,11 @@ pub fn note(message: &str) {
 
 /// The machine ends because of this; shown on the console however quiet it is.
 pub fn emergency(message: &str) {
-    if !print(EMERGENCY, message) {
+    // What the host knows it by.
+    let message = ["fatal: ", message].concat();
+    if !print(EMERGENCY, &message) {
         // No /dev yet: standard error is the console the kernel opened for us.
-        let line = ["vmrun: ", message, "\n"].concat();
+        let line = ["vmrun: ", &message, "\n"].concat();
         let _ = write(rustix::stdio::stderr(), line.as_bytes());
     }
 }

@@ -131,7 +131,9 @@ fn change_root(config: &Config) -> Result<(Bootfs, Option<RootParts>), Fault> {
             let files = host_files::write_files(&machine.hostname)?;
             let modprobe = if machine.modules { Some(modules_disk::program()?) } else { None };
             let bootfs = switch_root::switch_to(overlay::MERGED)?;
-            system_mounts::mount_all(machine.shm_size)?;
+            system_mounts::mount_proc()?;
+            modules_disk::let_nobody_be_modprobe();
+            system_mounts::mount_others(machine.shm_size)?;
             system_mounts::mount_run()?;
             machine.tmpfs.iter().try_for_each(tmpfs::mount)?;
             files.attach(machine.read_only)?;
@@ -155,7 +157,8 @@ fn change_root(config: &Config) -> Result<(Bootfs, Option<RootParts>), Fault> {
         Role::EmulatedHost(host) => {
             emulated_host::assemble(host)?;
             let bootfs = switch_root::switch_to(overlay::MERGED)?;
-            system_mounts::mount_all(None)?;
+            system_mounts::mount_proc()?;
+            system_mounts::mount_others(None)?;
             emulated_host::furnish(host)?;
             name_and_network(emulated_host::hostname().as_deref())?;
             Ok((bootfs, None))

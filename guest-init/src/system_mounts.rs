@@ -40,8 +40,10 @@ const fn optional(
 const NOSUID: MountFlags = MountFlags::NOSUID;
 const PTY_OPTIONS: &str = "newinstance,gid=5,mode=620,ptmxmode=666";
 
-const SYSTEM_MOUNTS: [SystemMount; 7] = [
-    needed("proc", "/proc", QUIET, ""),
+const PROC: SystemMount = needed("proc", "/proc", QUIET, "");
+
+/// All others.
+const SYSTEM_MOUNTS: [SystemMount; 6] = [
     needed("sysfs", "/sys", QUIET, ""),
     optional("cgroup2", "/sys/fs/cgroup", QUIET, ""),
     needed("devtmpfs", "/dev", NOSUID, "mode=755"),
@@ -59,9 +61,14 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "/dev/ptmx"),
 ];
 
-/// Mounts them all, /dev/shm with `shm_size` bytes, else the kernel's default, half of the memory.
+/// Mounts /proc, the first of them.
+pub fn mount_proc() -> Result<(), Fault> {
+    mount_system(&PROC, "")
+}
+
+/// Mounts all others, /dev/shm with `shm_size` bytes, else the kernel's default, half of the memory.
 /// Mount points that the image lacks are made.
-pub fn mount_all(shm_size: Option<u64>) -> Result<(), Fault> {
+pub fn mount_others(shm_size: Option<u64>) -> Result<(), Fault> {
     for system in &SYSTEM_MOUNTS {
         let size = shm_size.filter(|_| system.target == "/dev/shm");
         let size = size.map(|bytes| [",size=", &bytes.to_string()].concat()).unwrap_or_default();

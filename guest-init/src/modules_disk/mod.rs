@@ -23,9 +23,19 @@ const PROGRAM: &str = "/init";
 /// An empty file on the disk, over which the program is mounted.
 const MODPROBE: &str = "/modprobe";
 
+/// The path of the program that the kernel runs when it wants a module.
+const SETTING: &str = "kernel.modprobe";
+
 /// What is needed of the bootfs, as long as that is the root: this program, to be mounted once more.
 pub fn program() -> Result<OwnedFd, Fault> {
     open(PROGRAM, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).or_fault("cannot open", PROGRAM)
+}
+
+/// Has the kernel run no modprobe: it would be the image's, or what a process without any capability has put in its
+/// place, and the kernel would run it with all of them.
+pub fn let_nobody_be_modprobe() {
+    // A kernel without modules has no such setting.
+    let _ = settings::set_sysctl(SETTING, "\n");
 }
 
 /// Mounts the disk in the root that guest-init has now, with `program` on it as the modprobe that the kernel is to run,
@@ -52,7 +62,7 @@ pub fn attach(machine: &Machine, program: &OwnedFd) -> Result<(), Fault> {
         }
     };
     nodes::make(&disk);
-    settings::set_sysctl("kernel.modprobe", &modprobe).unwrap_or_else(|fault| log::note(&fault.to_string()));
+    settings::set_sysctl(SETTING, &modprobe).unwrap_or_else(|fault| log::note(&fault.to_string()));
     Ok(())
 }
 

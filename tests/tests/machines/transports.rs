@@ -62,11 +62,13 @@ fn a_word_that_takes_the_devices_away_is_refused() {
 /// Without its devices, guest-init has nobody to tell but the kernel's log.
 #[test]
 fn what_guest_init_could_tell_only_the_log_is_told() {
-    let seen = machine("busybox")
-        .with(["--kernel-arg", "module_blacklist=virtio_mmio"])
-        .command(["true"])
-        .run()
-        .exits_with(125);
-    assert!(seen.stderr.contains("could not be brought up: "), "{}", seen.stderr);
-    assert!(seen.stderr.contains("virtio"), "{}", seen.stderr);
+    for init in ["none", "image"] {
+        let seen = machine("busybox")
+            .with(["--init", init, "--kernel-arg", "module_blacklist=virtio_mmio"])
+            .command(["true"])
+            .run()
+            .exits_with(125);
+        assert!(seen.stderr.contains("could not be brought up: "), "{init}: {}", seen.stderr);
+        assert!(seen.stderr.contains("virtio"), "{init}: {}", seen.stderr);
+    }
 }

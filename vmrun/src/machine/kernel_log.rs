@@ -53,10 +53,10 @@ impl KernelLog {
         lines[end.saturating_sub(count)..end].iter().map(|line| (*line).to_owned()).collect()
     }
 
-    /// What guest-init has said last, which it says aloud only of what ends the machine.
+    /// What guest-init says that the machine ends of.
     pub fn complaint(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.tail);
-        let said = text.lines().rev().find_map(|line| line.split_once("] vmrun: "))?.1.trim_end();
+        let said = text.lines().rev().find_map(|line| line.split_once("vmrun: fatal: "))?.1.trim_end();
         Some(said.chars().take(LONGEST_COMPLAINT).collect())
     }
 
@@ -86,10 +86,10 @@ mod tests {
     #[test]
     fn what_guest_init_complains_of_is_found() {
         let mut log = KernelLog::default();
-        log.write(b"[    1.0] vmrun: first\n[    6.6] Run /init as init process\n");
-        log.write(
-            b"[   37.8] vmrun: /dev/pmem0 has not appeared in 30 s\r\n[   38.0] reboot: Power down\r\n",
-        );
+        log.write(b"[    1.0] vmrun: a note\n[    6.6] Run /init as init process\n");
+        assert_eq!(log.complaint(), None);
+        let fatal = "vmrun: fatal: /dev/pmem0 has not appeared in 30 s\r\n";
+        log.write(format!("[   37.8] {fatal}[   38.0] vmrun: a note\r\nreboot: Power down\r\n").as_bytes());
         assert_eq!(log.complaint().as_deref(), Some("/dev/pmem0 has not appeared in 30 s"));
         assert_eq!(KernelLog::default().complaint(), None);
     }

@@ -133,10 +133,10 @@ impl Life {
         if let Some(code) = self.killed_by {
             return Outcome::stopped(code);
         }
-        // What guest-init could tell nobody but the kernel's log.
+        // What guest-init could tell nobody but the kernel's log, before it switched the machine off.
         let complaint = self.log.complaint().filter(|_| self.control.is_none());
         match (end, complaint) {
-            (Err(_) | Ok(Outcome { ending: Ending::Crash, .. }), Some(complaint)) => {
+            (Err(_) | Ok(Outcome { ending: Ending::Crash | Ending::Process, .. }), Some(complaint)) => {
                 Outcome::failed(format!("the machine could not be brought up: {complaint}"))
             }
             (Ok(outcome), _) => outcome,
