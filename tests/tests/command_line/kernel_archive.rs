@@ -72,6 +72,8 @@ fn what_is_not_there_or_not_signed_is_refused() {
     let empty = home.path().join("keyring.gpg");
     fs::write(&empty, "").unwrap();
     refused(&["debian:6.1", "--keyring", empty.to_str().unwrap()], &["is not signed by a key of"]);
+    let build = ["kernel", "build", "--source", "linux-source-0.0", "--allow-expired"];
+    vmrun(build).home(home.path()).run().is_refused(&["Debian has no package linux-source-0.0"]);
     assert_eq!(vmrun(["kernel", "ls", "-q"]).home(home.path()).run().succeeds().text(), "");
 }
 
