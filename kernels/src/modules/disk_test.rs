@@ -190,10 +190,13 @@ fn modules_that_unpack_to_more_than_a_disk_holds_are_refused() {
 
 #[test]
 fn a_module_that_says_too_much_is_refused() {
-    let aliases = module(&vec!["alias=x"; 400_000]);
-    let files = ["a", "b", "c"].map(|name| (format!("kernel/{name}.ko"), aliases.clone()));
-    let files: Vec<_> = files.iter().map(|(name, content)| (name.as_str(), content.clone())).collect();
+    let aliases = module(&vec!["alias=x"; 60_000]);
+    let names: Vec<_> = (10..28).map(|number| format!("kernel/{number}.ko")).collect();
+    let files: Vec<_> = names.iter().map(|name| (name.as_str(), aliases.clone())).collect();
     assert!(complaint(&files).contains("more of themselves"));
+    let wishes = format!("softdep=pre: {}", "z ".repeat(2_000_000));
+    let said = complaint(&[("kernel/a.ko", module(&[&wishes]))]);
+    assert!(said.contains("kernel/a.ko is damaged: its .modinfo names more than"), "{said}");
     assert!(complaint(&[("kernel/a.ko", module(&vec!["alias=x"; 600_000]))]).contains("its .modinfo has"));
 }
 

@@ -11,6 +11,9 @@ type Elf = elf::FileHeader64<Endianness>;
 /// What real modules stay far below, in bytes: their `.modinfo`, the name of a symbol (KSYM_NAME_LEN), and the names of
 /// all that they export.
 const MODINFO_LIMIT: usize = 4 << 20;
+/// What it names, modules and aliases together: each costs more memory than its text has. Those that know the most
+/// devices have some 1,600.
+const NAMES_LIMIT: usize = 64 << 10;
 const LONGEST_SYMBOL: usize = 512;
 /// A module's name is that of a file.
 const LONGEST_NAME: usize = 255;
@@ -49,22 +52,31 @@ impl ModuleInfo {
             };
             match key {
                 "depends" => {
-                    info.depends.extend(names(value.split(',')));
+                    let known = info.depends.len();
+                    info.depends.extend(names(value.split(',')).take(NAMES_LIMIT + 1));
                     // They come to messages.
-                    if !info.depends.iter().all(|name| can_be_name(name)) {
+                    if !info.depends[known..].iter().all(|name| can_be_name(name)) {
                         return Err("it depends on a module with an impossible name".into());
                     }
                 }
                 "softdep" => {
-                    info.wants_before.extend(before(value));
+                    info.wants_before.extend(before(value).take(NAMES_LIMIT + 1));
                     info.softdeps.push(value.to_owned());
                 }
                 "weakdep" => info.weakdeps.push(value.to_owned()),
                 "alias" => info.aliases.push(value.to_owned()),
                 _ => {}
             }
+            if info.count() > NAMES_LIMIT {
+                return Err(format!("its .modinfo names more than {NAMES_LIMIT} modules and aliases"));
+            }
         }
         Ok(info)
+    }
+
+    fn count(&self) -> usize {
+        let ModuleInfo { depends, wants_before, aliases, softdeps, weakdeps } = self;
+        [depends, wants_before, aliases, softdeps, weakdeps].into_iter().map(Vec::len).sum()
     }
 }
 
@@ -115,10 +127,9 @@ fn section(module: &[u8]) -> Result<&[u8], object::Error> {
 }
 
 /// The `pre:` part of a softdep, `pre: a b post: c`.
-fn before(softdep: &str) -> Vec<String> {
-    let mut words = softdep.split_whitespace().skip_while(|word| *word != "pre:");
-    words.next();
-    names(words.take_while(|word| *word != "post:")).collect()
+fn before(softdep: &str) -> impl Iterator<Item = String> {
+    let words = softdep.split_whitespace().skip_while(|word| *word != "pre:").skip(1);
+    names(words.take_while(|word| *word != "post:"))
 }
 
 fn names<'a>(words: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
@@ -135,10 +146,12 @@ mod tests {
 
     #[test]
     fn only_what_comes_before_counts() {
+        let before = |softdep| before(softdep).collect::<Vec<_>>();
         assert_eq!(before("pre: crc32c aes-generic post: x"), ["crc32c", "aes_generic"]);
         assert_eq!(before("post: x pre: y"), ["y"]);
         assert!(before("post: x").is_empty());
     }
+
     /// A module with so many symbols, whose names begin `step` bytes apart in `names`.
     fn with_symbols(count: usize, step: usize, names: &[u8]) -> Vec<u8> {
         let mut module = crate::fixtures::module(&[]);
@@ -174,6 +187,38 @@ mod tests {
         for bad in ["depends=a,b\nc", "depends=\u{9b}2J", &format!("depends={}", "a".repeat(256))] {
             assert!(parse(bad).unwrap_err().contains("impossible name"));
         }
+    }
+
+    #[test]
+    fn a_module_that_names_more_than_any_other_is_refused() {
+        let parse = |records: &[&str]| ModuleInfo::parse(&crate::fixtures::module(records));
+        let many = |before: &str, count: usize| format!("{before}{}", "z ".repeat(count));
+        let depends = format!("depends={}", "z,".repeat(NAMES_LIMIT - 1));
+        let all = parse(&[&depends, "alias=a"]).unwrap();
+        assert_eq!((all.depends.len(), all.aliases.len()), (NAMES_LIMIT - 1, 1));
+        // What is counted is all of it, whichever record it is in.
+        let aliases = vec!["alias=a"; NAMES_LIMIT + 1];
+        for records in [
+            &[depends.as_str(), "alias=a", "weakdep=a"][..],
+            &[&many("softdep=pre: ", 2_000_000)],
+            &[&many("softdep=pre: ", NAMES_LIMIT / 2), &many("softdep=pre: ", NAMES_LIMIT / 2)],
+            &aliases,
+        ] {
+            let refused = parse(records).unwrap_err();
+            assert_eq!(refused, "its .modinfo names more than 65536 modules and aliases");
+        }
+    }
+
+    #[test]
+    fn each_name_is_looked_at_once_however_many_records_follow() {
+        let depends = format!("depends={}", "z,".repeat(60_000));
+        let records: Vec<_> = std::iter::once(depends.as_str()).chain(vec!["depends="; 400_000]).collect();
+        let module = crate::fixtures::module(&records);
+        let begun = std::time::Instant::now();
+        assert_eq!(ModuleInfo::parse(&module).unwrap().depends.len(), 60_000);
+        let took = begun.elapsed();
+        // All of them again for each record takes minutes.
+        assert!(took.as_secs() < 10, "{took:?}");
     }
 
     #[test]

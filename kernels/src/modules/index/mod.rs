@@ -37,7 +37,9 @@ pub struct Contents {
 
 impl Contents {
     /// Adds a module.
-    pub fn add(&mut self, module: Module) -> Result<(), Error> {
+    pub fn add(&mut self, mut module: Module) -> Result<(), Error> {
+        // The index has that as the softdeps' texts, and here are all modules at once.
+        module.info.wants_before = Vec::new();
         let ModuleInfo { depends, wants_before: _, aliases, softdeps, weakdeps } = &module.info;
         for text in depends.iter().chain(aliases).chain(softdeps).chain(weakdeps).chain(&module.exported) {
             self.text += text.len();
