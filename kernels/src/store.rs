@@ -120,6 +120,9 @@ impl KernelStore {
             (Ok(description), Some(release)) if !collection.is_chosen && description.version != release => {
                 return Err(Error::NoRelease { sources: shown(sources), release: release.into() });
             }
+            (Ok(description), _) if collection.lacks_what_was_left_out(&description.version) => {
+                return Err(Error::LeftOut { sources: shown(sources), version: description.version });
+            }
             (described, _) => described?,
         };
         let name = name.unwrap_or(&description.version).to_owned();

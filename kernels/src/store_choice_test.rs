@@ -91,6 +91,56 @@ fn images_go_with_modules_of_another_name() {
     }
 }
 
+/// The files of a package, its image called by that name.
+fn called(name: &str) -> Vec<(String, Vec<u8>)> {
+    let image = format!("./boot/vmlinuz-{VERSION}");
+    let rename = |path: String| if path == image { format!("./boot/vmlinuz-{name}") } else { path };
+    kernel_files().into_iter().map(|(path, content)| (rename(path), content)).collect()
+}
+
+#[test]
+fn a_flavour_never_costs_a_kernel_its_modules() {
+    let fixture = Fixture::new();
+    let files = called("test-amd64");
+    let root = fixture.directory.path().join("root");
+    lay_out(&root, &files);
+    let whole = add(&fixture, Source::from(&root), Some("test-amd64")).unwrap();
+    assert_eq!((whole.version.as_str(), whole.modules), (VERSION, 10));
+    fixture.store.remove(VERSION).unwrap();
+    let without = |part: &str| {
+        let kept = files.iter().filter(|(path, _)| !path.contains(part)).cloned();
+        files_tar(&kept.collect::<Vec<_>>())
+    };
+    for (number, files) in [files_tar(&files), without("/config-"), without("/modules/")].iter().enumerate() {
+        let tar = fixture.source(&format!("{number}.tar"), files);
+        let package = fixture.source(&format!("{number}.deb"), &deb("data.tar", files));
+        for source in [Source::from(tar), Source::from(package)] {
+            let complaint = add(&fixture, source.clone(), Some("test-amd64")).unwrap_err();
+            assert!(complaint.ends_with(&format!("whole release, --release {VERSION}")), "{complaint}");
+            assert_eq!(fixture.content(), [""; 0]);
+            if number == 0 {
+                let described = add(&fixture, source, Some(VERSION)).unwrap().description;
+                assert_eq!((described.modules, described.abilities), (10, whole.abilities.clone()));
+                fixture.store.remove(VERSION).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_image_whose_name_goes_with_several_releases_is_chosen_by_the_whole_one() {
+    let fixture = Fixture::new();
+    let root = fixture.directory.path().join("root");
+    lay_out(&root, &called("amd64"));
+    lay_out(&root, &[("lib/modules/6.1.0-cloud-amd64/modules.order".into(), Vec::new())]);
+    for release in [None, Some("amd64")] {
+        let complaint = add(&fixture, Source::from(&root), release).unwrap_err();
+        assert!(complaint.ends_with(&format!("whole release, --release {VERSION}")), "{complaint}");
+    }
+    let kernel = add(&fixture, Source::from(&root), Some(VERSION)).unwrap();
+    assert_eq!((kernel.version.as_str(), kernel.modules), (VERSION, 10));
+}
+
 #[test]
 fn what_a_hostile_tree_calls_its_kernels_stays_one_line() {
     let fixture = Fixture::new();

@@ -1,6 +1,6 @@
 //! What has been taken from the sources so far, on its way into the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -25,6 +25,9 @@ const LONGEST_VERSION: usize = 128;
 /// more of them than a disk has room for, and so deep that nobody could remove them.
 const DEEPEST: usize = 32;
 
+/// Kernels that others go before: what no real source has.
+const MOST_LEFT_OUT: usize = 1000;
+
 /// The name that the image has before it is unpacked.
 const IMAGE: &str = "image";
 
@@ -42,6 +45,8 @@ pub struct Collection {
     release: Option<String>,
     /// Whether something was there to choose from, and that release was.
     pub is_chosen: bool,
+    /// The versions whose modules or configurations were there and not taken.
+    left_out: BTreeSet<String>,
 }
 
 impl Collection {
@@ -56,6 +61,7 @@ impl Collection {
             buffer: vec![0; 128 << 10],
             release: None,
             is_chosen: false,
+            left_out: BTreeSet::new(),
         }
     }
 
@@ -67,6 +73,23 @@ impl Collection {
     /// The only kernel whose files are to be taken.
     pub fn release(&self) -> Option<&str> {
         self.release.as_deref()
+    }
+
+    /// Remembers that something of this version's was not taken.
+    pub fn leave_out(&mut self, version: &str) -> Result<(), Error> {
+        // A longer one is no kernel's.
+        if version.len() <= LONGEST_VERSION && !self.left_out.contains(version) {
+            self.left_out.insert(version.to_owned());
+        }
+        match self.left_out.len() > MOST_LEFT_OUT {
+            true => Err(Error::Limit("the number of kernels in it", MOST_LEFT_OUT.to_string())),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the kernel of this version lacks what was there for it, and was not taken.
+    pub fn lacks_what_was_left_out(&self, version: &str) -> bool {
+        (self.modules_version.is_none() || self.config.is_none()) && self.left_out.contains(version)
     }
 
     /// The kernel's image, as it came.

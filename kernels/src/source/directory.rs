@@ -80,6 +80,9 @@ pub fn collect(tree: &dyn FileTree, choice: Choice<'_>, into: &mut Collection) -
         return modules(tree, &only_modules(tree, choice.release)?, into);
     };
     into.image(open(tree, &image.path)?)?;
+    for other in module_versions(tree)?.iter().filter(|version| *version != release) {
+        into.leave_out(other)?;
+    }
     let named = image.name.as_deref().map(|name| format!("boot/config-{name}").into());
     let beside = modules_directory(tree, release)?.map(|directory| directory.join("config"));
     for config in named.into_iter().chain([format!("boot/config-{release}").into()]).chain(beside) {
@@ -170,24 +173,30 @@ pub fn goes_with(release: &str, name: &str) -> bool {
 
 fn choose<'a>(
     tree: &dyn FileTree,
-    choice: Choice<'_>,
+    choice: Choice<'a>,
     images: &'a BTreeMap<String, Image>,
-) -> Result<Option<(&'a String, &'a Image)>, Error> {
+) -> Result<Option<(&'a str, &'a Image)>, Error> {
+    let named = |(release, image): (&'a String, &'a Image)| (release.as_str(), image);
     if let Some(wanted) = choice.release {
         let found = images
             .get_key_value(wanted)
             .or_else(|| images.iter().find(|(_, image)| image.name.as_deref() == Some(wanted)));
         return match found {
-            Some(image) => Ok(Some(image)),
-            None if modules_directory(tree, wanted)?.is_some() => Ok(None),
+            Some(image) => Ok(Some(named(image))),
+            // An image whose name goes with several releases is known by that name so far.
+            None if modules_directory(tree, wanted)?.is_some() => Ok(images
+                .iter()
+                .filter(|(release, _)| goes_with(wanted, release))
+                .max_by_key(|(release, _)| release.len())
+                .map(|(_, image)| (wanted, image))),
             None => Err(Error::NoRelease { wanted: wanted.into(), found: listed(images.keys()) }),
         };
     }
     if let Some(preferred) = choice.preferred.and_then(|preferred| images.get_key_value(preferred)) {
-        return Ok(Some(preferred));
+        return Ok(Some(named(preferred)));
     }
     match images.len() {
-        0 | 1 => Ok(images.iter().next()),
+        0 | 1 => Ok(images.iter().next().map(named)),
         _ => Err(Error::Several(listed(images.keys()))),
     }
 }

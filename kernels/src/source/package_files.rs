@@ -33,7 +33,11 @@ pub fn take(name: &[u8], kind: Kind, content: impl Read, into: &mut Collection) 
         };
         into.is_chosen |= is_wanted;
         if !is_wanted {
-            return Ok(());
+            return match &place {
+                Place::Image(_) => Ok(()),
+                Place::Config(version) => into.leave_out(version),
+                Place::ModuleFile { version, .. } => into.leave_out(&version.to_string_lossy()),
+            };
         }
     }
     match kind {

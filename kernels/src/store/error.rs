@@ -49,6 +49,11 @@ pub enum Error {
     Empty { sources: String },
     #[error("there is no kernel of release {release} in {sources}")]
     NoRelease { sources: String, release: String },
+    #[error(
+        "the kernel in {sources} is {version}, and goes by another name than its modules or its configuration: give its \
+         whole release, --release {version}"
+    )]
+    LeftOut { sources: String, version: String },
     #[error("the kernel is version {kernel}, but its modules are for {modules}")]
     Versions { kernel: String, modules: String },
     #[error(
