@@ -290,7 +290,7 @@ fn what_is_run_is_pulled_first() {
     user.run(&["run", "--pull", "never", &name]).is_refused(&["no such image", &name]);
     user.run(&["run", &registry.name("app:2")]).is_refused(&["app:2", "was not found"]);
     user.run(&[&name])
-        .is_refused(&["vmrun kernel add"])
+        .is_refused(&["vmrun kernel pull"])
         .complains(&["Unable to find image", "Downloaded newer image"]);
     assert!(
         user.run(&["run", &name]).is_refused(&["kernel"]).stderr.lines().count() == 1,
