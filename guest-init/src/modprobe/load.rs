@@ -7,6 +7,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::system::finit_module;
 
+use super::name::name_of;
 use crate::{errno, log};
 
 /// Loads the file at `path` on the disk. Whether the module is there now: by this, or by another's request.
@@ -25,12 +26,6 @@ pub fn load(disk: &OwnedFd, path: &str, options: &str) -> bool {
             false
         }
     }
-}
-
-/// `kernel/fs/erofs/erofs.ko` is `erofs`.
-pub fn name_of(path: &str) -> String {
-    let file = path.rsplit('/').next().unwrap_or(path);
-    super::with_underscores(file.strip_suffix(".ko").unwrap_or(file))
 }
 
 /// Whether it has been loaded to its end. One that is just being loaded is waited for by loading it.

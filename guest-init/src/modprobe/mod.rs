@@ -6,6 +6,7 @@
 //! the kernel for that path, too, and give a name in their own order (iptables: `NAME -q`).
 
 mod load;
+mod name;
 mod pattern;
 mod resolve;
 mod rules;
@@ -43,16 +44,6 @@ fn serve(directory: &[u8], names: &[&[u8]]) -> Result<bool, Errno> {
         .fold(true, |all, one| all & one))
 }
 
-/// A module's name or alias as it is looked up: dashes are underscores, except in brackets.
-fn with_underscores(name: &str) -> String {
-    let mut in_brackets = false;
-    let letters = name.chars().map(|letter| {
-        in_brackets = (in_brackets || letter == '[') && letter != ']';
-        if letter == '-' && !in_brackets { '_' } else { letter }
-    });
-    letters.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,10 +53,5 @@ mod tests {
         assert_eq!(run(b"/init", &[b"-q", b"--", b"ext4"]), None);
         assert_eq!(run(b"/nonexistent/modprobe", &[b"-q", b"--", b"ext4"]), Some(1));
         assert_eq!(run(b"/lib/modules/modprobe", &[b"-r", b"ext4"]), Some(1));
-    }
-
-    #[test]
-    fn dashes_stay_in_brackets() {
-        assert_eq!(with_underscores("net-pf-[0-9]-x"), "net_pf_[0-9]_x");
     }
 }

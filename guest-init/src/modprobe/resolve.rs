@@ -2,10 +2,10 @@
 
 use rustix::fd::OwnedFd;
 
-use super::load::{load, name_of};
+use super::load::load;
+use super::name::{name_of, with_underscores};
 use super::rules::Rules;
 use super::trie::Trie;
-use super::with_underscores;
 
 /// Soft dependencies go no deeper in any real kernel.
 const DEEPEST: usize = 16;

@@ -4,7 +4,8 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::read;
 
-use super::{pattern, with_underscores};
+use super::name::with_underscores;
+use super::pattern;
 
 /// The image's directories; a file in one hides those of the same name in what follows.
 const DIRECTORIES: [&str; 5] = [

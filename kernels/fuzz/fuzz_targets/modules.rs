@@ -4,6 +4,8 @@
 #![no_main]
 
 // A program, of which these parts are read as they are there.
+#[path = "../../../guest-init/src/modprobe/name.rs"]
+mod name;
 #[path = "../../../guest-init/src/modprobe/pattern.rs"]
 mod pattern;
 #[path = "../../../guest-init/src/modprobe/resolve.rs"]
@@ -30,6 +32,7 @@ use libfuzzer_sys::fuzz_target;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 
+use name::{name_of, with_underscores};
 use resolve::Resolver;
 use rules::Rules;
 use trie::Trie;
@@ -48,20 +51,6 @@ mod load {
         LOADED.with_borrow_mut(|loaded| loaded.push(path.to_owned()));
         true
     }
-
-    pub fn name_of(path: &str) -> String {
-        let file = path.rsplit('/').next().unwrap_or(path);
-        super::with_underscores(file.strip_suffix(".ko").unwrap_or(file))
-    }
-}
-
-fn with_underscores(name: &str) -> String {
-    let mut in_brackets = false;
-    let letters = name.chars().map(|letter| {
-        in_brackets = (in_brackets || letter == '[') && letter != ']';
-        if letter == '-' && !in_brackets { '_' } else { letter }
-    });
-    letters.collect()
 }
 
 #[derive(Arbitrary, Debug)]
@@ -309,7 +298,7 @@ fn check(kernel: &Kernel, place: &Path, requests: &[String]) {
         .collect();
     assert_eq!(needs.len(), kernel.modules);
     for (path, needed) in &needs {
-        let loaded = requested(&disk, &none, &load::name_of(path)).expect("a module is not found");
+        let loaded = requested(&disk, &none, &name_of(path)).expect("a module is not found");
         let expected: Vec<&str> = needed.iter().rev().copied().chain([*path]).collect();
         assert_eq!(loaded, expected);
         for (place, of) in needed.iter().enumerate() {

@@ -14,8 +14,8 @@ const MOST_WORKERS: usize = 8;
 /// How many modules each worker keeps ready.
 const READY: usize = 2;
 
-/// A larger module is not unpacked ahead: with this, all that are ready take at most 256 MiB. Of some thousand real
-/// ones three or so are larger.
+/// A larger module is not unpacked ahead: with this, the contents of all that are ready take at most 256 MiB. Of some
+/// thousand real ones three or so are larger.
 const AHEAD_LIMIT: u64 = 8 << 20;
 
 /// A module as it is loaded, and what it says.
