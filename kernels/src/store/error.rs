@@ -71,8 +71,8 @@ pub enum Error {
     #[error("there is no kernel named {0}: `vmrun kernel ls` lists those there are")]
     NotFound(String),
     #[error(
-        "there is no default kernel: get one with `vmrun kernel pull debian:6.12`, or choose one of `vmrun kernel ls` with \
-             `vmrun kernel default`"
+        "there is no default kernel: get one with `vmrun kernel pull debian:6.12`, give one with `vmrun kernel add`, or \
+             choose one of `vmrun kernel ls` with `vmrun kernel default`"
     )]
     NoDefault,
     #[error("the stored kernel {name} is damaged: {why}: remove it and add it again")]
