@@ -18,7 +18,7 @@ pub enum Ability {
     BuiltIn,
     /// By one module or more, which must be loaded.
     Module,
-    /// Not at all, for want of this option (`CONFIG_…`) or this module's file.
+    /// Not at all, for want of this option (`CONFIG_…`), this module's file or a newer kernel.
     Absent {
         missing: String,
     },
@@ -79,18 +79,23 @@ impl Abilities {
         features.iter().all(|feature| self.of(*feature).usable())
     }
 
-    /// Works the abilities out from what came with the kernel.
-    pub(crate) fn find(config: Option<&KernelConfig>, modules: &ModuleTree) -> Abilities {
-        Abilities(
-            Feature::ALL
-                .into_iter()
-                .map(|feature| {
-                    let options = feature.options().iter();
-                    let found = options.map(|option| option_ability(option, config, modules));
-                    (feature, found.reduce(weaker).unwrap_or(Ability::Unknown))
-                })
-                .collect(),
-        )
+    /// Works the abilities out from what came with the kernel of that release.
+    pub(crate) fn find(
+        release: (u32, u32),
+        config: Option<&KernelConfig>,
+        modules: &ModuleTree,
+    ) -> Abilities {
+        let ability = |feature: Feature| {
+            let options = feature.options().iter();
+            let found = options.map(|option| option_ability(option, config, modules));
+            match (found.reduce(weaker).unwrap_or(Ability::Unknown), feature.first_release()) {
+                (found, Some(first)) if found.usable() && release < first => {
+                    Ability::Absent { missing: format!("the {feature} of Linux {}.{}", first.0, first.1) }
+                }
+                (found, _) => found,
+            }
+        };
+        Abilities(Feature::ALL.into_iter().map(|feature| (feature, ability(feature))).collect())
     }
 }
 

@@ -149,6 +149,15 @@ impl Feature {
         }
     }
 
+    /// The first Linux whose driver is of use, where an older one has the option as well.
+    pub(crate) const fn first_release(self) -> Option<(u32, u32)> {
+        match self {
+            // What drivers/staging had from 4.19 on is another format by the same name.
+            Feature::Erofs => Some((5, 4)),
+            _ => None,
+        }
+    }
+
     /// The feature's name in `inspect` and in file names.
     pub fn name(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,8 @@ pub struct Kernel {
     pub vmlinux: PathBuf,
     #[serde(skip)]
     pub(crate) directory: PathBuf,
+    #[serde(skip)]
+    place: Place,
 }
 
 impl std::ops::Deref for Kernel {
@@ -72,17 +75,47 @@ impl std::ops::Deref for Kernel {
     }
 }
 
+/// Device and inode of a kernel's directory: another kernel by that name has others. None of one that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place(Option<(u64, u64)>);
+
+impl Place {
+    pub fn of(directory: &Path) -> Place {
+        Place(directory.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino())))
+    }
+}
+
 impl Description {
     /// The first two numbers of the version: `(6, 12)` of `6.12.95-cloud-amd64`.
     pub fn release(&self) -> (u32, u32) {
-        let mut numbers = self.version.split(['.', '-', '+']).map(|number| number.parse().unwrap_or(0));
-        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+        release(&self.version)
     }
+}
+
+/// The first two numbers of a version.
+pub(crate) fn release(version: &str) -> (u32, u32) {
+    let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 impl Kernel {
     pub(crate) fn new(name: &str, directory: PathBuf, description: Description) -> Kernel {
-        Kernel { name: name.into(), description, vmlinux: directory.join(VMLINUX), directory }
+        let place = Place::of(&directory);
+        Kernel::in_place(name, directory, place, description)
+    }
+
+    /// Of a description that was read after `place`.
+    pub(crate) fn in_place(name: &str, directory: PathBuf, place: Place, description: Description) -> Kernel {
+        Kernel { name: name.into(), description, vmlinux: directory.join(VMLINUX), directory, place }
+    }
+
+    /// An error if the store has another kernel by this name by now, or none. Whoever has opened a kernel's files
+    /// by their paths asks this after, and knows then that they are of one kernel.
+    pub fn require_in_place(&self) -> Result<(), Error> {
+        match Place::of(&self.directory) == self.place {
+            true => Ok(()),
+            false => Err(Error::Replaced(self.name.clone())),
+        }
     }
 
     /// The directory that holds of `lib/modules/VERSION`, as it was shipped, what archives are made of; empty

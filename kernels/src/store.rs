@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bounded::Bounded;
 use crate::feature::{EMULATED_HOST, Feature, LATER, MACHINE_WITH_BLOCK, MACHINE_WITH_PMEM};
-use crate::kernel::{DESCRIPTION, Description, Kernel, MODULES, MODULES_DISK};
+use crate::kernel::{DESCRIPTION, Description, Kernel, MODULES, MODULES_DISK, Place};
 use crate::modules::{self, DiskMaker, ModuleTree, Signatures};
 use crate::source::{self, Collection, Provenance, Source};
 use crate::staging::{self, Staging, StoreLock, set_aside};
@@ -183,6 +183,7 @@ impl KernelStore {
 
     fn read(&self, name: &str) -> Result<Kernel, Error> {
         let directory = self.directory.join(name);
+        let place = Place::of(&directory);
         let path = directory.join(DESCRIPTION);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -203,7 +204,7 @@ impl KernelStore {
             Unreadable::Newer => Error::Newer(name.into()),
             Unreadable::Damaged(why) => damaged(why),
         })?;
-        Ok(Kernel::new(name, directory, description))
+        Ok(Kernel::in_place(name, directory, place, description))
     }
 
     /// Removes a kernel. Machines that run it go on; when it was the default, there is none then.

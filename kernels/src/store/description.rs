@@ -10,7 +10,7 @@ use super::{Error, Step};
 use crate::ability::{Abilities, knowledge};
 use crate::config::{ConfigSource, KernelConfig};
 use crate::image::{self, Facts};
-use crate::kernel::{DESCRIPTION, Description, MODULES, VMLINUX};
+use crate::kernel::{DESCRIPTION, Description, MODULES, VMLINUX, release};
 use crate::modules::ModuleTree;
 use crate::source::{Collection, Provenance};
 
@@ -50,6 +50,7 @@ pub fn describe(
         .map_err(|cause| Error::Modules { kernel: facts.version.clone(), cause })?;
     let description = Description {
         minimum_memory: (facts.memory_end + MEMORY_BESIDE_IMAGE).next_multiple_of(MEMORY_STEP),
+        abilities: Abilities::find(release(&facts.version), config.as_ref(), &tree),
         version: facts.version,
         config_source: knowledge(source, &tree),
         // Who does not say what it wants gets what it was shipped with.
@@ -57,7 +58,6 @@ pub fn describe(
         relocations: Some(facts.relocations),
         traces_functions: config.as_ref().map(KernelConfig::traces_functions),
         modules: tree.len(),
-        abilities: Abilities::find(config.as_ref(), &tree),
         identity: collection.identity(),
         size: collection.bytes(),
         sources: known,

@@ -75,6 +75,8 @@ pub enum Error {
              choose one of `vmrun kernel ls` with `vmrun kernel default`"
     )]
     NoDefault,
+    #[error("the kernel {0} was replaced or removed while it was being started: try again")]
+    Replaced(String),
     #[error("the stored kernel {name} is damaged: {why}: remove it and add it again")]
     Damaged { name: String, why: String },
     #[error(

@@ -74,9 +74,6 @@ pub struct Fit {
     pub remarks: Vec<String>,
 }
 
-/// The first EROFS that mounts what is written today.
-const FIRST_EROFS: (u32, u32) = (5, 4);
-
 /// Chooses for a machine with `memory` bytes, whose image `disk_as` gives in a format.
 pub fn fit(
     config: &MachineConfig,
@@ -198,14 +195,11 @@ impl Kernels<'_> {
 
     /// The file system of the image's disk, and why it is not the usual one.
     fn format(&self, wanted: Option<FormatChoice>) -> Result<(RootfsFormat, Option<String>)> {
-        let erofs = || match self.kernel.release() < FIRST_EROFS {
-            true => Err(format!("EROFS (Linux {}.{})", FIRST_EROFS.0, FIRST_EROFS.1)),
-            false => match self.kernel.abilities.of(Feature::Erofs) {
-                Ability::Absent { missing } => Err(missing.to_string()),
-                _ => Ok(()),
-            },
+        let erofs = match self.kernel.abilities.of(Feature::Erofs) {
+            Ability::Absent { missing } => Err(missing),
+            _ => Ok(()),
         };
-        match (wanted, erofs()) {
+        match (wanted, erofs) {
             (Some(FormatChoice::Ext4), _) => {
                 let format = self.must(RootfsFormat::Ext4, Feature::Ext4, "--rootfs-format")?;
                 Ok((format, Some("asked for".into())))
@@ -248,10 +242,7 @@ impl Kernels<'_> {
 
     /// The modules disk, where there is one, somebody who can have use for it, and the kernel can mount it.
     fn modules(&self, left_out: bool) -> Option<PathBuf> {
-        let disk = self.modules_disk();
-        // What kernels before that one call EROFS (of their staging drivers) is another.
-        let is_other = disk.contains(&Feature::Erofs) && self.kernel.release() < FIRST_EROFS;
-        let wanted = !left_out && !is_other && disk.into_iter().all(|feature| self.has(feature));
+        let wanted = !left_out && self.modules_disk().into_iter().all(|feature| self.has(feature));
         self.kernel.modules_disk().filter(|_| wanted)
     }
 

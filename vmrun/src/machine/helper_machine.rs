@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use guest_protocol::{GuestMessage, Hello, HostMessage, Init, Stamp, frame};
+use kernels::Kernel;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -134,7 +135,7 @@ fn serve(order: &Order) -> Result<PathBuf> {
     let (happen, happenings) = channel();
     let (monitor, events) = Monitor::start(&plan.spec)?;
     spawn(&happen, move |happen| read_events(events, happen));
-    let control = await_guest(&happenings, &happen, &Place::Here.socket(socket.clone()))?;
+    let control = await_guest(&happenings, &happen, &Place::Here.socket(socket.clone()), &plan.kernel)?;
     say(&Ok(Serving { socket: socket.clone() }))?;
     spawn(&happen, |happen| {
         // Nothing is ever said: it ends.
@@ -193,11 +194,13 @@ fn await_guest(
     happenings: &Receiver<Happening>,
     happen: &Sender<Happening>,
     socket: &Socket,
+    kernel: &Kernel,
 ) -> Result<UnixStream> {
     let (mut deadline, mut has_root, mut control) = (Instant::now() + START, false, None);
     loop {
         let happening = happenings.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         match happening.map_err(|_| anyhow!("the machine's helper did not come up"))? {
+            Happening::Monitor(Event::Started { .. }) => kernel.require_in_place()?,
             Happening::Monitor(Event::Stamp { byte, .. }) => match Stamp::from_byte(byte) {
                 Some(Stamp::RootfsReady) => has_root = true,
                 Some(Stamp::Listening) if control.is_none() => {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use guest_protocol::{CONFIG_PATH, Channel, Config, Init, Machine, Process, Role, UPPER_DISK, Upper, frame};
-use kernels::{Feature, LATER, Signatures, cpio};
+use kernels::{Feature, Kernel, LATER, Signatures, cpio};
 use rootfs_builder::store::Image;
 use vmm::{BlockSpec, Carrier, DiskPart, Firmware, InitramfsPart, MachineSpec, VsockSpec};
 
@@ -28,6 +28,7 @@ const MEMORY_STEP: u64 = 2 << 20;
 pub struct Plan {
     /// As long as this lives, the image cannot be removed.
     pub image: Image,
+    pub kernel: Kernel,
     pub spec: MachineSpec,
     pub rootfs: AttachedRootfs,
     /// What is less than usual, for want of the kernel's abilities.
@@ -136,7 +137,7 @@ pub fn plan(
         rng: false,
         balloon: kernel.abilities.usable(&[Feature::VirtioBalloon]),
     };
-    Ok(Plan { image, spec, rootfs, remarks })
+    Ok(Plan { image, kernel, spec, rootfs, remarks })
 }
 
 /// Whether modules are to be loaded as they were signed: where the start is as the distribution has it, and where the

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use guest_protocol::{GuestMessage, Hello, HostMessage, Stamp, Stream, frame};
+use kernels::Kernel;
 use rootfs_builder::store::Image;
 use vmm::{End, Trouble};
 
@@ -58,6 +59,7 @@ pub enum Happening {
 /// A machine that runs.
 pub struct Life {
     _image: Image,
+    kernel: Kernel,
     monitor: Monitor,
     log: KernelLog,
     /// The control stream, from when guest-init listens.
@@ -107,6 +109,7 @@ impl Life {
         thread::Builder::new().stack_size(STACK).spawn(move || read_events(events, &happen))?;
         Ok(Life {
             _image: plan.image,
+            kernel: plan.kernel,
             monitor,
             log: KernelLog::new(file),
             control: None,
@@ -228,7 +231,9 @@ impl Life {
                 supervisor.has_run = true;
                 supervisor.record("start", None);
             }
-            Event::Started { .. } | Event::Stamp { .. } => {}
+            // All of its files have been opened.
+            Event::Started { .. } => self.kernel.require_in_place()?,
+            Event::Stamp { .. } => {}
             Event::Serial(bytes) => {
                 self.log.write(&bytes);
                 if supervisor.config.console {
