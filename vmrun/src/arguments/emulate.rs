@@ -23,7 +23,7 @@ pub struct EmulateArguments {
     /// Let its clock count instructions, so that timings repeat (one processor, slower)
     #[arg(long)]
     pub icount: bool,
-    /// Kernel it boots; needs 9p and KVM [default: the first stored one that has them]
+    /// Kernel it boots; needs 9p and KVM [default: the default kernel if it has them, else the first that has]
     #[arg(long, value_name = "NAME")]
     pub kernel: Option<String>,
     /// Keep what is written to the state directory in memory until it is synced, as a disk would: for tests

@@ -49,7 +49,7 @@ pub struct InspectArguments {
     /// Look only for an image, or only for a machine
     #[arg(long, value_name = "TYPE")]
     pub r#type: Option<InspectType>,
-    /// Images by name or ID, machines by ID
+    /// Images and machines, by name or ID
     #[arg(required = true, value_name = "NAME|ID")]
     pub names: Vec<String>,
 }

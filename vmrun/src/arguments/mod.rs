@@ -124,13 +124,13 @@ pub enum Command {
     Save(SaveArguments),
     /// Remove images
     Rmi(RmiArguments),
-    /// Write an image's root file system as one EROFS file
+    /// Write an image's root file system as one file, EROFS or ext4
     Rootfs(RootfsArguments),
     /// Show what images take on disk, and what they share
     Df(DfArguments),
     /// Remove images that nobody needs, and what killed commands left
     Prune(PruneArguments),
-    /// Check the stored images, and repair what is damaged
+    /// Check the stored images and kernels, and repair what can be repaired
     Fsck(FsckArguments),
     /// Docker's long forms of the verbs about images
     #[command(subcommand)]

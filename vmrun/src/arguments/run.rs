@@ -99,7 +99,8 @@ pub struct MachineArguments {
     /// User of the process: name or number, with an optional :GROUP
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub user: Option<String>,
-    /// Pull the image before it runs: always (so that a newer one is noticed), or when it is not here
+    /// Pull the image, and a kernel debian:…, before it runs: always (so that a newer one is noticed), only when it
+    /// is not here, or never
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = PullPolicy::Missing)]
     pub pull: PullPolicy,
     /// Memory of the machine, such as 512m or 2g

@@ -41,7 +41,7 @@ pub struct DfArguments {
 /// Removes images without a name, and whatever killed commands left behind. Images that a machine runs on stay.
 #[derive(Debug, Args)]
 pub struct PruneArguments {
-    /// Remove every image that no machine runs on
+    /// Remove every image that no machine is made of
     #[arg(short, long)]
     pub all: bool,
     /// Do not ask

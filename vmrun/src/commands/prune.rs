@@ -17,7 +17,7 @@ use crate::size;
 pub fn prune(home: &Home, arguments: &PruneArguments) -> Result<u8> {
     let filter = Filter::parse(&arguments.filter)?;
     let what =
-        if arguments.all { "every image that no machine runs on" } else { "every image without a name" };
+        if arguments.all { "every image that no machine is made of" } else { "every image without a name" };
     if !arguments.force && !agreed(&format!("This removes {what}, and what killed commands left."))? {
         return Ok(0);
     }
