@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{self, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +25,8 @@ pub struct Command {
     env: Vec<(OsString, OsString)>,
     stdin: Option<Vec<u8>>,
     patience: Duration,
+    /// Another user, and that user's vmrun.
+    by: Option<(u32, PathBuf)>,
 }
 
 /// `vmrun WORDS…` on the tests' store.
@@ -34,6 +38,7 @@ pub fn vmrun(words: impl IntoIterator<Item = impl Into<OsString>>) -> Command {
         env: Vec::new(),
         stdin: None,
         patience: PATIENCE,
+        by: None,
     }
 }
 
@@ -86,6 +91,12 @@ impl Command {
         self
     }
 
+    /// Has a user run a vmrun of theirs, in an environment that has only what is added to it.
+    pub(crate) fn by(mut self, user: u32, program: PathBuf) -> Command {
+        self.by = Some((user, program));
+        self
+    }
+
     /// Runs it to its end.
     pub fn run(mut self) -> Outcome {
         let stdin = self.stdin.take();
@@ -115,7 +126,6 @@ impl Command {
 
     /// Starts it with a terminal for all three streams.
     pub(crate) fn start_on(self, terminal: &OwnedFd, prepare: fn() -> std::io::Result<()>) -> Running {
-        use std::os::unix::process::CommandExt;
         let stream = || Stdio::from(terminal.try_clone().expect("cannot duplicate a terminal"));
         let mut command = self.process();
         command.stdin(stream()).stdout(stream()).stderr(stream());
@@ -126,7 +136,14 @@ impl Command {
     }
 
     fn process(&self) -> process::Command {
-        let mut command = process::Command::new(setting("VMRUN"));
+        let mut command = match &self.by {
+            None => process::Command::new(setting("VMRUN")),
+            Some((user, program)) => {
+                let mut command = process::Command::new(program);
+                command.uid(*user).gid(*user).env_clear();
+                command
+            }
+        };
         command.args(&self.words).args(&self.image).args(&self.command);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command

@@ -17,6 +17,7 @@ mod process;
 mod record;
 mod sharing;
 mod terminal;
+mod user;
 
 pub use command::{Command, machine, recorded_machine, vmrun};
 pub use detached::Detached;
@@ -26,6 +27,7 @@ pub use process::{Outcome, Running, child_of, monitor_of, supervisor_of};
 pub use record::Record;
 pub use sharing::{Measured, Share, Store};
 pub use terminal::Terminal;
+pub use user::User;
 
 /// The kernels of the tests' store: Debian's stable one, and a newer one.
 pub const KERNEL: &str = "debian";

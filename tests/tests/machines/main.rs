@@ -27,3 +27,4 @@ mod sharing;
 mod streams;
 mod terminals;
 mod transports;
+mod unprivileged;
