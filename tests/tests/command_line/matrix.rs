@@ -1,10 +1,11 @@
 //! What a matrix cannot be made of: told in a line, before any machine runs.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use tests::{KERNEL, Outcome, setting, vmrun};
+use tests::{KERNEL, NEWER_KERNEL, Outcome, setting, vmrun};
 
 const OF_BUSYBOX: [&str; 5] = ["matrix", "--kernel", KERNEL, "--image", "busybox"];
 
@@ -123,4 +124,49 @@ fn a_file_is_read_whatever_it_is_called_and_however_large() {
 fn what_run_takes_a_matrix_takes() {
     let words = ["--bisect", "--fail-fast", "--memory", "--env", "--kernel-arg", "--privileged", "junit"];
     vmrun(["matrix", "--help"]).run().succeeds().says(&words).says(&["vmrun-matrix.toml"]);
+}
+
+/// A search that comes to nothing before any machine runs, with standard output there; in its folder.
+fn fruitless(prepare: impl FnOnce(&mut Command), words: &[&str], shell: &str) -> (i32, String, bool) {
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!(
+        "kernels = [\"{KERNEL}\", \"{NEWER_KERNEL}\"]\nimages = [\"busybox\"]\n[[cell]]\nskip = \"no use\"\n"
+    );
+    fs::write(directory.path().join("vmrun-matrix.toml"), text).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{shell} exec \"$0\" matrix --output out \"$@\""), &setting("VMRUN")]);
+    command.args(words).current_dir(directory.path()).stderr(Stdio::piped());
+    prepare(&mut command);
+    let ran = command.output().unwrap();
+    let stderr = String::from_utf8(ran.stderr).unwrap() + &String::from_utf8(ran.stdout).unwrap();
+    (ran.status.code().unwrap(), stderr, directory.path().join("out/matrix.json").exists())
+}
+
+#[test]
+fn a_reader_that_leaves_takes_neither_the_verdict_nor_the_document() {
+    let left = |command: &mut Command| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        command.stdout(OwnedFd::from(writer));
+    };
+    for format in ["table", "json"] {
+        let (code, stderr, kept) = fruitless(left, &["--bisect", "--format", format], "");
+        assert!(code == 125 && kept && stderr.contains("could not be tried"), "{code} {stderr}");
+        assert!(!stderr.contains("pipe"), "{stderr}");
+    }
+    let (code, stderr, kept) = fruitless(left, &[], "");
+    assert!(code == 0 && kept && stderr.contains("2 skipped"), "{code} {stderr}");
+}
+
+#[test]
+fn a_result_that_cannot_be_written_leaves_the_other() {
+    let full = |command: &mut Command| {
+        command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
+    };
+    let (code, stderr, kept) = fruitless(full, &[], "");
+    assert!(code == 125 && kept && stderr.contains("standard output: No space left"), "{code} {stderr}");
+    // No file may have a byte.
+    let (code, said, _) = fruitless(|_| {}, &["--format", "json"], "trap '' XFSZ; ulimit -f 0;");
+    assert!(code == 125 && said.contains("out/matrix.json: File too large"), "{code} {said}");
+    assert!(said.contains("\"skipped\": 2"), "{said}");
 }

@@ -224,7 +224,7 @@ fn old_and_new_user_lands_run_on_new_and_old_kernels() {
 fn bisection_finds_the_first_kernel_that_fails() {
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("out");
-    let words = [&kernels(&ROW)[..], &["--image", "busybox", "--bisect", "--jobs", "1"]].concat();
+    let words = [&kernels(&ROW)[..], &["--image", "busybox", "--bisect"]].concat();
     // 6.5 has it.
     let outcome = matrix(&words, &output, &["sh", "-c", "! kernel_features cachestat"]).run().succeeds();
     let text = outcome.text();

@@ -27,7 +27,8 @@ pub struct MatrixArguments {
     /// is one and no --kernel and --image say what to run]
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// How many machines run at a time [default: as many as processors and memory allow]
+    /// How many machines run at a time [default: as many as processors and memory allow;
+    /// one with --bisect]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// How long each machine may run, in seconds; 0 is no limit [default: 600]

@@ -1,15 +1,17 @@
 //! `vmrun matrix`: every image on every kernel, or the first kernel on which an image fails.
 
-use std::io::{self, IsTerminal, Write};
+mod bisection;
+mod delivery;
+
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use super::create::{check_kvm, find_image};
 use super::kernel_pull::find_kernel;
 use crate::arguments::{MatrixArguments, MatrixFormat, PullPolicy, machine_arguments};
 use crate::home::Home;
-use crate::matrix::bisect::{Search, Word};
 use crate::matrix::report::Report;
 use crate::matrix::{
     DEFAULT_FILE, Folder, Interruption, KernelChoice, Live, Plan, Runner, Sheet, Trials, Verdict, chosen,
@@ -28,12 +30,12 @@ pub fn matrix(home: &Home, arguments: &MatrixArguments) -> Result<u8> {
     let sheet = sheet(arguments)?;
     let plan = plan(home, &sheet, arguments)?;
     if arguments.bisect {
-        check_bisect(&plan, arguments)?;
+        bisection::check(&plan, arguments)?;
     }
     check_kvm()?;
     // What a mistake keeps from running leaves no folder.
     Folder::check(arguments.output.as_deref())?;
-    let jobs = jobs_of(home, &plan, arguments.jobs.or(sheet.jobs))?;
+    let jobs = jobs_of(home, &plan, asked_jobs(&sheet, arguments))?;
     let folder = Folder::make(arguments.output.as_deref(), &plan)?;
     let runner = Runner {
         home,
@@ -44,7 +46,10 @@ pub fn matrix(home: &Home, arguments: &MatrixArguments) -> Result<u8> {
         fail_fast: (arguments.fail_fast || sheet.fail_fast) && !arguments.bisect,
         interruption: Interruption::on_signals()?,
     };
-    let code = if arguments.bisect { bisect(&runner, arguments)? } else { run(&runner, arguments.format)? };
+    let code = match arguments.bisect {
+        true => bisection::bisect(&runner, arguments),
+        false => run(&runner, arguments.format),
+    };
     warn(&format!("output and kernel logs: {}", folder.path().display()));
     Ok(if runner.interruption.has_come() { INTERRUPTED } else { code })
 }
@@ -87,12 +92,23 @@ fn policy(sheet: &Sheet, arguments: &MatrixArguments) -> Result<PullPolicy> {
     Ok(machine_arguments(&words, "any", "any", &[]).map_err(anyhow::Error::msg)?.pull)
 }
 
+/// How many machines the user wants at a time. A search that nobody wants more of has one: with more it ends sooner, but
+/// runs more kernels.
+fn asked_jobs(sheet: &Sheet, arguments: &MatrixArguments) -> Option<u16> {
+    arguments.jobs.or(sheet.jobs).or(arguments.bisect.then_some(1))
+}
+
 fn jobs_of(home: &Home, plan: &Plan, asked: Option<u16>) -> Result<usize> {
     let (mut memory, mut processors) = (0, 1);
-    for index in 0..plan.cells.len() {
+    let runs = |cell: &usize| plan.cells[*cell].expectation.skip.is_none();
+    for index in (0..plan.cells.len()).filter(runs) {
         let machine = plan.machine_arguments(index)?;
         memory = memory.max(machine.memory);
         processors = processors.max(machine.cpus.count);
+    }
+    // No machine, no host for it.
+    if memory == 0 {
+        return Ok(1);
     }
     let room = Place::of(home.root()).room(memory)?;
     let jobs = jobs(asked, room, memory, processors);
@@ -102,20 +118,23 @@ fn jobs_of(home: &Home, plan: &Plan, asked: Option<u16>) -> Result<usize> {
     Ok(jobs)
 }
 
-fn run(runner: &Runner<'_>, format: MatrixFormat) -> Result<u8> {
+fn run(runner: &Runner<'_>, format: MatrixFormat) -> u8 {
     let cells: Vec<usize> = (0..runner.plan.cells.len()).collect();
     let mut live = Live::new(runner.plan, cells.len());
     let trials = runner.run(&cells, &mut live);
     live.end();
-    let report = Report { plan: runner.plan, trials: &trials, folder: runner.folder };
-    report.keep()?;
-    io::stdout().write_all(report.render(format)?.as_bytes()).context("cannot write the result")?;
+    let report = Report { plan: runner.plan, trials: &trials, folder: runner.folder, bisect: None };
+    let mut delivery = delivery::to_stdout();
+    if let Some(document) = delivery.take(report.render(format)) {
+        delivery.say(&document);
+    }
+    delivery.take(report.keep());
     // In a pipe they were told as they came.
     if io::stderr().is_terminal() {
         report.complaints().iter().for_each(|line| warn(line));
     }
     warn(&report.tally().to_string());
-    Ok(code_of(&trials))
+    delivery.code(code_of(&trials))
 }
 
 fn code_of(trials: &Trials) -> u8 {
@@ -129,139 +148,27 @@ fn code_of(trials: &Trials) -> u8 {
     }
 }
 
-fn check_bisect(plan: &Plan, arguments: &MatrixArguments) -> Result<()> {
-    if plan.images.len() != 1 || plan.commands.len() != 1 {
-        bail!("--bisect is for one image and one command: choose one of each with --image and `-- COMMAND`");
-    }
-    if plan.kernels.len() < 2 {
-        bail!("--bisect needs at least two kernels, in order: the first passes, the last fails");
-    }
-    if ![MatrixFormat::Table, MatrixFormat::Json].contains(&arguments.format) {
-        bail!("--bisect writes its steps as they are made, or --format json");
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
 
-/// Finds the first kernel that fails.
-fn bisect(runner: &Runner<'_>, arguments: &MatrixArguments) -> Result<u8> {
-    let last = runner.plan.kernels.len() - 1;
-    let mut bisection =
-        Bisection { runner, trials: Trials::new(), says: arguments.format == MatrixFormat::Table };
-    if !arguments.assume {
-        for (kernel, wanted) in [(0, Word::Good), (last, Word::Bad)] {
-            let words = bisection.round(&[kernel])?;
-            if runner.interruption.has_come() {
-                return bisection.interrupted();
-            }
-            if words[0].1 != wanted {
-                return bisection.hopeless(kernel, words[0].1);
-            }
-        }
-    }
-    let mut search = Search::between(0, last);
-    loop {
-        let next = search.next(runner.jobs);
-        if next.is_empty() {
-            break;
-        }
-        let words = bisection.round(&next)?;
-        if runner.interruption.has_come() {
-            return bisection.interrupted();
-        }
-        search.learn(words);
-    }
-    bisection.verdict(&search)
-}
+    use super::*;
+    use crate::arguments::{Arguments, Command};
 
-/// A search on its way. The cells of a plan with one image and one command are its kernels.
-struct Bisection<'a> {
-    runner: &'a Runner<'a>,
-    trials: Trials,
-    /// The steps are told as they are made.
-    says: bool,
-}
-
-impl Bisection<'_> {
-    fn round(&mut self, kernels: &[usize]) -> Result<Vec<(usize, Word)>> {
-        let mut live = Live::new(self.runner.plan, kernels.len());
-        let trials = self.runner.run(kernels, &mut live);
-        live.end();
-        let mut words = Vec::new();
-        for (kernel, trial) in trials {
-            words.push((
-                kernel,
-                match &trial.verdict {
-                    Verdict::Passed | Verdict::UnexpectedPass => Word::Good,
-                    Verdict::NotRun | Verdict::Skipped => Word::Unknown,
-                    verdict if verdict.is_error() => Word::Unknown,
-                    Verdict::Failed(_) | Verdict::ExpectedFailure(_) => Word::Bad,
-                },
-            ));
-            if self.says {
-                let step = self.trials.len() + 1;
-                writeln!(io::stdout(), "{step}. {}: {}", self.name(kernel), trial.summary())?;
-            }
-            self.trials.insert(kernel, trial);
-        }
-        Ok(words)
-    }
-
-    fn name(&self, kernel: usize) -> String {
-        let choice = &self.runner.plan.kernels[kernel];
-        format!("{} ({})", choice.name, choice.release)
-    }
-
-    /// Leaves what is known so far.
-    fn interrupted(&self) -> Result<u8> {
-        self.report(None)?;
-        Ok(INTERRUPTED)
-    }
-
-    fn hopeless(&self, kernel: usize, word: Word) -> Result<u8> {
-        self.report(None)?;
-        let (which, wanted) = if kernel == 0 { ("first", "passes") } else { ("last", "fails") };
-        let name = self.name(kernel);
-        if word == Word::Unknown {
-            let trial = &self.trials[&kernel];
-            let why = trial.failure().map_or_else(|| trial.verdict.to_string(), ToString::to_string);
-            bail!("the {which} kernel, {name}, could not be tried: {why}");
-        }
-        let is = if word == Word::Good { "passes" } else { "fails" };
-        warn(&format!(
-            "vmrun: the {which} kernel, {name}, {is}: give the kernels in such an order that it {wanted}"
-        ));
-        Ok(FAILURE)
-    }
-
-    fn verdict(&self, search: &Search) -> Result<u8> {
-        self.report(Some(search))?;
-        if self.says {
-            let (good, bad) = (self.name(search.good()), self.name(search.bad()));
-            let (runs, all) = (self.trials.len(), self.runner.plan.kernels.len());
-            writeln!(io::stdout(), "first bad: {bad}; {good} passes ({runs} runs for {all} kernels)")?;
-        }
-        for kernel in search.doubtful() {
-            warn(&format!("vmrun: {} may be the first bad one, but could not be tried", self.name(kernel)));
-        }
-        for kernel in search.odd() {
-            warn(&format!("vmrun: {} passes, although an earlier one fails", self.name(kernel)));
-        }
-        Ok(0)
-    }
-
-    fn report(&self, search: Option<&Search>) -> Result<()> {
-        let report = Report { plan: self.runner.plan, trials: &self.trials, folder: self.runner.folder };
-        report.keep()?;
-        if self.says {
-            return Ok(());
-        }
-        let name = |kernel: usize| self.runner.plan.kernels[kernel].name.as_str();
-        let mut document: serde_json::Value = serde_json::from_str(&report.render(MatrixFormat::Json)?)?;
-        document["bisect"] = serde_json::json!({
-            "first_bad": search.map(|search| name(search.bad())),
-            "last_good": search.map(|search| name(search.good())),
-            "runs": self.trials.len(),
-        });
-        Ok(writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&document)?)?)
+    #[test]
+    fn a_search_runs_one_machine_at_a_time_unless_more_are_asked_for() {
+        let asked = |words: &[&str], in_file: Option<u16>| {
+            let words = ["vmrun", "matrix"].into_iter().chain(words.iter().copied());
+            let Command::Matrix(arguments) = Arguments::try_parse_from(words).unwrap().command else {
+                panic!()
+            };
+            asked_jobs(&Sheet { jobs: in_file, ..Sheet::default() }, &arguments)
+        };
+        assert_eq!(asked(&["--bisect"], None), Some(1));
+        assert_eq!(
+            (asked(&["--bisect", "-j", "3"], None), asked(&["--bisect"], Some(2))),
+            (Some(3), Some(2))
+        );
+        assert_eq!(asked(&[], None), None);
     }
 }

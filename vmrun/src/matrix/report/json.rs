@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Report, Tally};
+use super::{Found, Report, Tally};
 use crate::matrix::cell::Trial;
 
 #[derive(Serialize)]
@@ -13,6 +13,8 @@ struct Document<'a> {
     folder: Cow<'a, str>,
     summary: Tally,
     cells: Vec<Entry<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bisect: Option<&'a Found>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +53,7 @@ pub fn render(report: &Report<'_>) -> Result<String> {
         folder: report.folder.path().to_string_lossy(),
         summary: report.tally(),
         cells: report.cells().map(|(cell, trial)| entry(report, cell, trial)).collect(),
+        bisect: report.bisect,
     };
     let mut text = serde_json::to_string_pretty(&document)?;
     text.push('\n');

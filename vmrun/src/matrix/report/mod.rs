@@ -21,6 +21,16 @@ pub struct Report<'a> {
     pub plan: &'a Plan,
     pub trials: &'a Trials,
     pub folder: &'a Folder,
+    /// What came of a search.
+    pub bisect: Option<&'a Found>,
+}
+
+/// What a search found, by the names of kernels.
+#[derive(Debug, serde::Serialize)]
+pub struct Found {
+    pub first_bad: Option<String>,
+    pub last_good: Option<String>,
+    pub runs: usize,
 }
 
 /// How many cells came to what.

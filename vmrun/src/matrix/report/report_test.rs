@@ -31,7 +31,7 @@ fn with_report(check: impl FnOnce(&Report<'_>)) {
         Trial::without_machine(Verdict::Skipped),
     ];
     let trials = trials.into_iter().enumerate().collect();
-    check(&Report { plan: &plan, trials: &trials, folder: &folder });
+    check(&Report { plan: &plan, trials: &trials, folder: &folder, bisect: None });
 }
 
 #[test]
