@@ -59,6 +59,9 @@ fn what_is_missing_is_named() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     with(&["--memory", "much"]).exits_with(125).complains(&["much"]);
+    with(&["--ulimit", "nofil=10"]).is_refused(&["nofil"]);
+    with(&["--kernel", "no-such-kernel", "--tmpfs=rel"]).is_refused(&["--tmpfs rel"]);
+    with(&["--env-file=no-such-file"]).is_refused(&["no-such-file"]);
     with(&["--jobs", "0"]).exits_with(125).complains(&["--jobs"]);
     with(&["--format", "html"]).exits_with(125).complains(&["html", "junit"]);
     // What is no cell's.
@@ -85,6 +88,18 @@ fn a_mistake_in_a_file_has_a_line_and_a_column() {
         &format!("{good}run = [\"--no-such-flag\"]\n"),
         &[],
         &["vmrun-matrix.toml:3:7: ", "--no-such-flag"],
+    );
+    // Known without a kernel or an image, so none is asked for.
+    let elsewhere = "kernels = [\"debian:6.1\"]\nimages = [\"localhost:1/none\"]\n";
+    refused(
+        &format!("{elsewhere}run = [\"--ulimit=nofil=10\"]\n"),
+        &[],
+        &["vmrun-matrix.toml:3:7: ", "nofil"],
+    );
+    refused(
+        &format!("{elsewhere}[[cell]]\nenv = {{ \"A B\" = \"x\" }}\n"),
+        &[],
+        &["vmrun-matrix.toml:4:9: ", "A B"],
     );
     refused(
         &format!("{good}[[cell]]\nkernel = \"no*\"\nskip = \"x\"\n"),

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use guest_protocol::Init;
-use rootfs_builder::image::{Platform, format_time};
+use rootfs_builder::image::{ImageConfig, Platform, format_time};
 use rootfs_builder::store::{Error, Image, Store};
 
 use super::{kernel_pull, pull};
@@ -43,7 +43,7 @@ pub fn make(home: &Home, arguments: &MachineArguments) -> Result<(MachineDirecto
         Some(name) => kernel_pull::find_kernel(home, name, arguments.pull)?,
         None => home.kernels()?.default_kernel()?,
     };
-    let config = config(arguments, &image, kernel.name.clone())?;
+    let config = config(arguments, image.config(), image.id().to_string(), kernel.name.clone())?;
     let cidfile = arguments.cidfile.as_ref().map(|path| {
         let file = File::options().write(true).create_new(true).open(path);
         file.with_context(|| format!("cannot make the --cidfile {}", path.display()))
@@ -63,9 +63,20 @@ pub fn make(home: &Home, arguments: &MachineArguments) -> Result<(MachineDirecto
     Ok((machine, config))
 }
 
-fn config(arguments: &MachineArguments, image: &Image, kernel: String) -> Result<MachineConfig> {
+/// Says what keeps `arguments` from being a machine's, as far as that can be known without its kernel, and where `image`
+/// is not given, without its image.
+pub fn check(arguments: &MachineArguments, image: Option<&ImageConfig>) -> Result<()> {
+    let any = ImageConfig { cmd: vec!["any".into()], ..ImageConfig::default() };
+    config(arguments, image.unwrap_or(&any), String::new(), String::new()).map(drop)
+}
+
+fn config(
+    arguments: &MachineArguments,
+    said: &ImageConfig,
+    image_id: String,
+    kernel: String,
+) -> Result<MachineConfig> {
     let id = MachineId::new()?;
-    let said = image.config();
     let signal = arguments.stop_signal.as_deref().or(said.stop_signal.as_deref()).unwrap_or("TERM");
     let args = self::arguments(arguments, said)?;
     let init = match arguments.resources.init {
@@ -76,7 +87,7 @@ fn config(arguments: &MachineArguments, image: &Image, kernel: String) -> Result
     Ok(MachineConfig {
         created: format_time(SystemTime::now()).context("the clock is out of range")?,
         image: arguments.image.clone(),
-        image_id: image.id().to_string(),
+        image_id,
         kernel,
         hostname: arguments.hostname.clone().unwrap_or_else(|| id.as_str().to_owned()),
         memory: arguments.memory,

@@ -6,16 +6,17 @@ mod delivery;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use rootfs_builder::store::Image;
 
-use super::create::{check_kvm, find_image};
+use super::create::{check, check_kvm, find_image};
 use super::kernel_pull::find_kernel;
 use crate::arguments::{MatrixArguments, MatrixFormat, PullPolicy, machine_arguments};
 use crate::home::Home;
 use crate::matrix::report::Report;
 use crate::matrix::{
-    DEFAULT_FILE, Folder, Interruption, KernelChoice, Live, Plan, Runner, Sheet, Trials, Verdict, chosen,
-    jobs,
+    DEFAULT_FILE, Folder, Interruption, KernelChoice, Live, Plan, Runner, Sheet, Trials, Verdict,
+    check_words, chosen, jobs,
 };
 use crate::output::warn;
 use crate::place::Place;
@@ -74,19 +75,24 @@ fn plan(home: &Home, sheet: &Sheet, arguments: &MatrixArguments) -> Result<Plan>
     };
     let kernels = names.into_iter().map(kernel).collect::<Result<Vec<_>>>()?;
     let plan = Plan::new(kernels, images, sheet, arguments)?;
-    let images = home.images()?;
+    let store = home.images()?;
+    let mut images: Vec<Option<Image>> = plan.images.iter().map(|_| None).collect();
     for (index, cell) in plan.cells.iter().enumerate() {
         let of_machine = plan.machine_arguments(index)?;
-        // Once for each image.
-        if cell.kernel == 0 && cell.command == 0 {
-            find_image(&images, &of_machine)?;
+        let image = match &mut images[cell.image] {
+            Some(image) => image,
+            image => image.insert(find_image(&store, &of_machine)?),
+        };
+        if cell.expectation.skip.is_none() {
+            check(&of_machine, Some(image.config())).with_context(|| plan.title(index))?;
         }
     }
     Ok(plan)
 }
 
-/// Whether kernels and images are pulled.
+/// Whether kernels and images are pulled, once it is known that what is said of machines makes sense.
 fn policy(sheet: &Sheet, arguments: &MatrixArguments) -> Result<PullPolicy> {
+    check_words(&arguments.cells.words).map_err(anyhow::Error::msg)?;
     let words = [&sheet.words[..], &arguments.cells.words].concat();
     // Of which kernel and image is all the same.
     Ok(machine_arguments(&words, "any", "any", &[]).map_err(anyhow::Error::msg)?.pull)

@@ -58,7 +58,7 @@ use crate::emulate::host;
 use crate::home::Home;
 use crate::output::complain;
 
-pub use create::make;
+pub use create::{check, make};
 
 /// Does something with each machine, as Docker does: one that cannot be helped does not keep the others.
 fn each(names: &[String], mut act: impl FnMut(&str) -> Result<()>) -> Result<u8> {

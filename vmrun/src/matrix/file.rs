@@ -12,8 +12,7 @@ use glob::Pattern;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::plan::NamedCommand;
-use crate::arguments::check_cell_words;
+use super::plan::{NamedCommand, check_words};
 
 /// What is read when nobody says what to run.
 pub const DEFAULT_FILE: &str = "vmrun-matrix.toml";
@@ -246,7 +245,7 @@ impl Text {
         let mut words: Vec<OsString> = Vec::new();
         let mut take = |at: Range<usize>, new: Vec<String>| -> Result<()> {
             let new: Vec<OsString> = new.into_iter().map(OsString::from).collect();
-            check_cell_words(&new).map_err(|message| self.mistake(&at, message))?;
+            check_words(&new).map_err(|message| self.mistake(&at, message))?;
             words.extend(new);
             Ok(())
         };
@@ -263,7 +262,8 @@ impl Text {
         }
         for (name, value) in options.env {
             let (at, name) = (name.span(), name.into_inner());
-            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            // Without its `=` it is another one.
+            if name.contains('=') {
                 return Err(self.mistake(&at, format!("'{name}' cannot be an environment variable")));
             }
             take(at, vec![format!("--env={name}={value}")])?;

@@ -71,6 +71,9 @@ fn mistakes_have_a_line_and_a_column() {
     refused("command = 7\n", "1:11", &["sh -c"]);
     refused("command = []\n", "1:11", &["word"]);
     refused("command = \"a\"\n[commands]\nb = \"c\"\n", "3:1", &["name"]);
+    refused("env = { \"A B\" = \"c\" }\n", "1:9", &["A B"]);
+    refused("env = { \"\" = \"c\" }\n", "1:9", &["NAME=VALUE"]);
+    refused("[[cell]]\nenv = { A = \"c\\u0000\" }\n", "2:9", &["A=c"]);
     refused("env = { \"A=B\" = \"c\" }\n", "1:9", &["A=B"]);
     refused("[[cell]]\nkernel = \"[\"\n", "2:10", &["pattern"]);
     refused("[[cell]]\nkernel = \"é\"\nskpi = \"x\"\n", "3:1", &["skpi", "skip"]);
@@ -88,6 +91,27 @@ fn mistakes_have_a_line_and_a_column() {
     refused("jobs = 70000\n", "1:8", &["from 1 to 65535"]);
     refused("fail-fast = 1\n", "1:13", &["true or false"]);
     refused("env = 1\n", "1:7", &["{ NAME = \"value\" }"]);
+}
+
+/// What only a machine's making used to find.
+#[test]
+fn each_option_is_checked_where_it_stands() {
+    for (option, said) in [
+        ("--ulimit=nofil=10", "'nofil'"),
+        ("--sysctl=x", "--sysctl x"),
+        ("--cap-drop=FLY", "FLY"),
+        ("--tmpfs=rel", "--tmpfs rel"),
+        ("--disk-size=1k", "16m"),
+        ("--shm-size=0", "--shm-size"),
+        ("--env-file=/no/such/file", "/no/such/file"),
+        ("--pids-limit=-2", "--pids-limit"),
+        ("--oom-score-adj=5000", "--oom-score-adj"),
+        ("--group-add=", "--group-add"),
+        ("--env==x", "NAME=VALUE"),
+    ] {
+        refused(&format!("run = [\"{option}\"]\n"), "1:7", &[said]);
+        refused(&format!("[[cell]]\nrun = [\"--read-only\", \"{option}\"]\n"), "2:7", &[said]);
+    }
 }
 
 #[test]

@@ -21,5 +21,5 @@ pub use file::{DEFAULT_FILE, Sheet};
 pub use folder::Folder;
 pub use interruption::Interruption;
 pub use live::Live;
-pub use plan::{KernelChoice, Plan, chosen};
+pub use plan::{KernelChoice, Plan, check_words, chosen};
 pub use run::{Runner, Trials, jobs};

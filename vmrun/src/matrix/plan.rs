@@ -7,7 +7,9 @@ use anyhow::{Result, bail};
 
 use super::cell::{Cell, Expectation};
 use super::file::{Rule, Sheet};
-use crate::arguments::MatrixArguments;
+use crate::arguments::{MatrixArguments, check_cell_words, machine_arguments};
+use crate::commands::check;
+use crate::output::one_line;
 
 /// How long a machine may run where nobody says.
 const TIMEOUT: u32 = 600;
@@ -52,6 +54,14 @@ pub fn chosen(said: &[String], in_file: &[String], what: &str) -> Result<Vec<Str
         }
     }
     Ok(names.to_vec())
+}
+
+/// Checks options of `vmrun run` that somebody wrote down for cells, as far as that needs no kernel and no image. What is
+/// wrong is told in a line.
+pub fn check_words(words: &[OsString]) -> Result<(), String> {
+    check_cell_words(words)?;
+    let machine = machine_arguments(words, "any", "any", &[])?;
+    check(&machine, None).map_err(|error| one_line(&error))
 }
 
 impl Plan {
