@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use guest_protocol::{ExitStatus, GuestMessage, HostMessage, Stream};
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, WaitStatus};
 
 use crate::control::Control;
 use crate::image_init::{self, Asked};
@@ -176,16 +176,22 @@ impl Attended {
     }
 
     /// The process with this number has ended, if it is this one's.
-    pub fn ended(&mut self, pid: Pid, status: ExitStatus) -> bool {
+    pub fn ended(&mut self, pid: Pid, status: WaitStatus) -> bool {
         if self.pid() != Some(pid) {
             return false;
         }
+        let first = if self.is_exec { None } else { reboot(status) };
+        self.ended_so(first.unwrap_or_else(|| exit_status(status)));
+        true
+    }
+
+    fn ended_so(&mut self, status: ExitStatus) {
         self.hear_report();
         // With the terminal's last side closed, reading it comes to an end, unless others have it.
         let had_terminal = self.process.take().is_some_and(|process| process.terminal.is_some());
         if self.outcome.is_some() {
             // It could not be started.
-            return true;
+            return;
         }
         self.outcome = Some(GuestMessage::Exited(status));
         for lane in &mut self.lanes {
@@ -203,7 +209,6 @@ impl Attended {
         if self.is_exec && had_terminal {
             self.quiet_at = Some(Instant::now() + QUIET);
         }
-        true
     }
 
     /// Ends the process, at whose end the machine is.
@@ -284,9 +289,28 @@ impl Attended {
         match if self.is_init { image_init::asked(number) } else { Asked::Signal(number) } {
             Asked::Signal(number) => send(pid, number),
             Asked::ShutDown => return Some(Wish::ShutDown),
-            Asked::End => drop(self.ended(pid, ExitStatus::Signal(number))),
+            Asked::End => self.ended_so(ExitStatus::Signal(number)),
         }
         None
+    }
+}
+
+fn exit_status(status: WaitStatus) -> ExitStatus {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => ExitStatus::Code(code as u8),
+        (None, signal) => ExitStatus::Signal(signal.unwrap_or(0) as u8),
+    }
+}
+
+/// What reboot(2) in a PID namespace makes of the end of the first process there. No such signal can kill
+/// that one; every other process can die of them.
+fn reboot(status: WaitStatus) -> Option<ExitStatus> {
+    const HANGUP: i32 = Signal::HUP.as_raw();
+    const INTERRUPT: i32 = Signal::INT.as_raw();
+    match status.terminating_signal()? {
+        INTERRUPT => Some(ExitStatus::PoweredOff),
+        HANGUP => Some(ExitStatus::Rebooted),
+        _ => None,
     }
 }
 

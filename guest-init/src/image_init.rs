@@ -8,12 +8,14 @@
 use std::ffi::{CString, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use guest_protocol::Process;
 use rustix::io::Errno;
 use rustix::process::setsid;
 use rustix::thread::UnshareFlags;
+
+use crate::privileges::adjust_oom_score;
 
 /// Of systemd: SIGRTMIN+3 halts, SIGRTMIN+4 powers off. A machine that has halted would never end.
 const HALT: u8 = 37;
@@ -23,6 +25,11 @@ const TERMINATE: u8 = libc::SIGTERM as u8;
 
 /// The memory in which the kernel shows this process's name.
 static NAME: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The score of whom the kernel never ends for want of memory, which it spares its PID 1 by itself.
+const SPARED: i16 = -1000;
+
+static IS_AGENT: AtomicBool = AtomicBool::new(false);
 
 /// What is to be done about a signal for the image's init.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,9 +55,19 @@ pub fn become_agent() -> Result<(), Errno> {
         // stack for as long as the program lives, and which nobody else reads or writes.
         unsafe { name.write(b'@' as c_char) };
     }
+    IS_AGENT.store(true, Ordering::Relaxed);
+    // Without it, a machine that is short of memory would be one that nobody reaches.
+    let _ = adjust_oom_score(SPARED);
     setsid()?;
     // SAFETY: this program has one thread, and no descriptor table is shared.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+}
+
+/// In a child, which is as good as any other process when memory is short.
+pub fn be_spared_no_more() {
+    if IS_AGENT.load(Ordering::Relaxed) {
+        let _ = adjust_oom_score(0);
+    }
 }
 
 /// Whether the first of `candidates` that exists is systemd, which makes and moves cgroups itself.

@@ -159,10 +159,10 @@ impl Lane {
     }
 
     /// What reads on from a source that has not ended with its stream, so that nobody is kept from
-    /// writing to it.
+    /// writing to it, also when the host, which has had its stream, is gone.
     pub fn take_rest(&mut self) -> Option<Lane> {
         let from = End::Open(self.rest.take()?);
-        Some(Lane::new(self.stream, self.way, from, End::Nowhere))
+        Some(Lane::new(self.stream, self.way, from, End::Nowhere).outliving_host())
     }
 
     /// The host reads no more, and has said so: whoever writes on is to learn of it.

@@ -201,6 +201,7 @@ fn a_stream_ends_with_its_process_and_others_write_on() {
     assert!(lane.is_over());
     let mut rest = lane.take_rest().unwrap();
     assert!(lane.take_rest().is_none());
+    rest.lose_host();
     rest.turn(false);
     assert!(!rest.is_over());
     assert_eq!(write(&writer, b"and more"), Ok(8));

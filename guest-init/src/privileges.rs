@@ -107,7 +107,8 @@ fn set_limit(limit: &Limit) -> Result<(), Errno> {
     setrlimit(*resource, Rlimit { current: limit.soft, maximum: limit.hard })
 }
 
-fn adjust_oom_score(score: i16) -> Result<(), Errno> {
+/// Of this process, and of those that it will fork.
+pub fn adjust_oom_score(score: i16) -> Result<(), Errno> {
     let file = open("/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     write(file, score.to_string().as_bytes()).map(drop)
 }

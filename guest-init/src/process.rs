@@ -154,6 +154,7 @@ impl Prepared {
                 forked => forked,
             },
             |prepared| {
+                image_init::be_spared_no_more();
                 namespaces.join().map_err(|error| doing("cannot join the machine's namespaces", error))?;
                 let streams = prepared.stdio.install();
                 streams.map_err(|error| doing("cannot install the process's streams", error))?;

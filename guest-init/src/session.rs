@@ -4,11 +4,11 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use guest_protocol::{ExitStatus, Hello, Stream};
+use guest_protocol::{Hello, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
+use rustix::process::{WaitOptions, wait};
 
 use crate::attended::{self, Attended, Wish};
 use crate::control::Control;
@@ -30,9 +30,6 @@ const EXEC_PATIENCE: Duration = Duration::from_secs(2);
 
 /// As many execs can run at once, those included whose streams are still open.
 const MAX_EXECS: usize = 1024;
-
-const HANGUP: i32 = Signal::HUP.as_raw();
-const INTERRUPT: i32 = Signal::INT.as_raw();
 
 /// Where the host's streams come from.
 pub enum Transport {
@@ -273,7 +270,6 @@ impl Session {
     fn reap(&mut self) {
         signals::acknowledge(&self.children);
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            let status = exit_status(status);
             if !self.main.ended(pid, status) {
                 self.execs.iter_mut().any(|exec| exec.ended(pid, status));
             }
@@ -301,16 +297,6 @@ impl Session {
                 }
             });
         }
-    }
-}
-
-fn exit_status(status: WaitStatus) -> ExitStatus {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => ExitStatus::Code(code as u8),
-        // Neither can kill the first process of a PID namespace: reboot(2) ended it so.
-        (None, Some(INTERRUPT)) => ExitStatus::PoweredOff,
-        (None, Some(HANGUP)) => ExitStatus::Rebooted,
-        (None, signal) => ExitStatus::Signal(signal.unwrap_or(0) as u8),
     }
 }
 

@@ -40,7 +40,14 @@ pub fn hold_standard_descriptors() {
     }
 }
 
-/// Undoes, in a child, what guest-init and the Rust runtime changed: an empty mask, SIGPIPE as it was.
+/// Has writing to what nobody reads be an error. Without it guest-init would end of it wherever it is not
+/// PID 1, whom the kernel spares.
+pub fn ignore_broken_pipes() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Undoes, in a child, what guest-init changed: an empty mask, SIGPIPE as it was.
 pub fn reset() {
     // SAFETY: as above; no handler is installed.
     unsafe {

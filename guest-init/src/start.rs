@@ -35,6 +35,7 @@ const LATER: Duration = Duration::from_secs(1);
 
 /// Never returns: PID 1 does not end before its machine does.
 pub fn run() -> ! {
+    signals::ignore_broken_pipes();
     if let Err(fault) = live() {
         report(fault);
     }

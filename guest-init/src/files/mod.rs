@@ -29,7 +29,7 @@ use rustix::process::Pid;
 
 use crate::cgroup::Cgroup;
 use crate::guest::Guest;
-use crate::{log, signals};
+use crate::{image_init, log, signals};
 
 /// Descriptors beyond this are not looked for where the kernel cannot close a range of them.
 const MAX_DESCRIPTOR: RawFd = 1024;
@@ -77,10 +77,10 @@ fn attend(served: &Served<'_>) {
     kept.extend(freezer.as_ref().map(AsRawFd::as_raw_fd));
     kept.extend(view.as_ref().map(AsRawFd::as_raw_fd));
     close_others(kept);
+    image_init::be_spared_no_more();
     signals::reset();
-    // Writing to a host that is gone is to be an error: there may be something to undo.
-    // SAFETY: no handler is installed.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // A host that is gone may leave something to undo.
+    signals::ignore_broken_pipes();
     rustix::process::umask(Mode::empty());
     let blocking =
         fcntl_getfl(connection).and_then(|flags| fcntl_setfl(connection, flags - OFlags::NONBLOCK));

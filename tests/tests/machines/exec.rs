@@ -18,6 +18,9 @@ fn streams_and_codes_are_exact() {
     assert_eq!((said.text().as_str(), said.stderr.as_str()), ("out\n", "err\n"));
     machine.exec("kill -9 $$").exits_with(137);
     machine.exec("kill -TERM $$").exits_with(143);
+    // What a machine's own process is told to have ended of when its system went down.
+    machine.exec("kill -INT $$").exits_with(130);
+    machine.exec("kill -HUP $$").exits_with(129);
     exec(&["nosuch"]).exits_with(127).complains(&["nosuch", "not found"]);
     exec(&["/etc"]).exits_with(126).complains(&["/etc"]);
     machine.vmrun(&["exec", "-w", "/nope"], &["true"]).run().exits_with(127).complains(&["/nope"]);
@@ -134,6 +137,11 @@ fn a_command_whose_host_is_gone_goes_on() {
     machine.exec("until test -e /tmp/detached; do sleep 0.1; done; cat /tmp/detached").says(&["done"]);
     // One that leaves others behind does not wait for them.
     machine.exec("sleep 100000 & echo left").says(&["left"]);
+    machine.exec("while echo tick; do echo tick >>/tmp/left; sleep 0.1; done & echo left").says(&["left"]);
+    let left = || machine.exec("echo left $(wc -l </tmp/left)").number("left");
+    let before = left();
+    thread::sleep(Duration::from_secs(2));
+    assert!(left() > before, "what was left behind was kept from writing");
 }
 
 #[test]

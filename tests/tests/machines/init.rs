@@ -39,6 +39,15 @@ fn a_plain_init_is_asked_to_power_off() {
     let machine = Detached::run(&["--init", "image"], "busybox", &["sh", "-c", "exec /bin/init"]);
     machine.exec("until test \"$(cat /proc/1/comm)\" = init; do sleep 0.1; done").succeeds();
     machine.exec("echo inside $(cat /proc/self/cgroup)").says(&["0::/machine"]);
+    // guest-init is not PID 1, which the kernel spares whatever happens.
+    let refused = "exec <&-; sleep 1; echo on";
+    let unread = machine.vmrun(&["exec", "-i"], &["sh", "-c", refused]).stdin(vec![0; 4 << 20]).run();
+    unread.succeeds().says(&["on"]);
+    let scores = "for process in /proc/[0-9]*; do
+            grep -q ^@ $process/cmdline && echo agent $(cat $process/oom_score_adj)
+        done; echo own $(cat /proc/self/oom_score_adj); kill -PIPE $$";
+    let seen = machine.exec(scores).exits_with(141);
+    assert_eq!((seen.value("agent"), seen.value("own")), ("-1000".into(), "0".into()));
     machine.vmrun(&["stop", "-t", "30"], &[]).run().succeeds();
     assert_eq!(machine.inspect(".State.ExitCode"), "0");
 }
