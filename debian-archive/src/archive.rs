@@ -205,13 +205,21 @@ impl Archive {
             return Ok(kept);
         }
         let base = format!("{}/dists/{}/main/binary-amd64", suite.mirror, suite.name);
-        let url = match suite.release.has_by_hash() {
-            true => format!("{base}/by-hash/SHA256/{}", listed.sha256),
-            false => format!("{base}/Packages.xz"),
-        };
         let what = format!("the packages of {}", suite.name);
         let temporary = suite.cache.temporary().map_err(failed())?;
-        self.fetch(&suite.mirror, &url, &what, &listed, LIST_LIMIT, temporary.as_file(), progress)?;
+        let fetch = |url: &str| {
+            self.fetch(&suite.mirror, url, &what, &listed, LIST_LIMIT, temporary.as_file(), progress)
+        };
+        let plainly = || fetch(&format!("{base}/Packages.xz"));
+        if suite.release.has_by_hash() {
+            match fetch(&format!("{base}/by-hash/SHA256/{}", listed.sha256)) {
+                // Mirrors that copy only a part of the archive may lack these names: what comes is checked all the same.
+                Err(Error::Web(registry::Error::NotFound { .. })) => plainly()?,
+                fetched => fetched?,
+            }
+        } else {
+            plainly()?;
+        }
         let mut list = suite.cache.keep_packages(&listed.sha256, temporary).map_err(failed())?;
         list.rewind().map_err(failed())?;
         Ok(list)

@@ -18,6 +18,7 @@
 
 mod archive;
 mod error;
+mod gpgv;
 mod hash;
 mod host;
 mod kernel;
@@ -26,7 +27,7 @@ mod package;
 mod release;
 mod release_cache;
 mod signature;
-mod source;
+mod source_package;
 mod sources_list;
 mod stanza;
 mod version;

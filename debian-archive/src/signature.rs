@@ -1,10 +1,13 @@
 //! Who has signed an index. `gpgv` looks at it, as it does for apt: key expiry, revocation, subkeys and weak digests
 //! are judged there, and not by us.
 
-use std::fs;
-use std::io::Write;
+use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+
+use crate::gpgv;
+
+/// How a clear-signed text begins. What does not is not shown to gpgv, which would also unpack and decrypt.
+const BEGIN: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
 
 /// The text that was signed, without its signature, and by whom.
 #[derive(Debug)]
@@ -26,33 +29,25 @@ impl From<std::io::Error> for Refusal {
     }
 }
 
-/// What apt takes no signature by, either; MD5 gpgv refuses by itself.
-const WEAK: [&str; 2] = ["SHA1", "RIPEMD160"];
-
 /// Checks a clear-signed text by the keys of `keyring`. One good signature is enough, as for apt: an archive signs
 /// with its next release's key too, which a keyring need not have yet. A bad one is too many.
 pub fn check(message: &[u8], keyring: &Path) -> Result<Signed, Refusal> {
+    let begins = message.strip_prefix(BEGIN).and_then(|rest| rest.first());
+    if !matches!(begins, Some(b'\n' | b'\r')) {
+        return Err(Refusal::Reason("it has no signature: it is no clear-signed text".into()));
+    }
     let directory = tempfile::tempdir()?;
     let signed = directory.path().join("signed");
-    let text = directory.path().join("text");
-    let mut file = fs::File::create(&signed)?;
-    file.write_all(message)?;
-    let output = Command::new("gpgv")
-        .args(["--status-fd", "1"])
-        .args(WEAK.iter().flat_map(|digest| ["--weak-digest", digest]))
-        .arg("--keyring")
-        .arg(keyring)
-        .arg("--output")
-        .args([&text, &signed])
-        .env("GNUPGHOME", directory.path())
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .map_err(Refusal::NoGpgv)?;
-    let status = String::from_utf8_lossy(&output.stdout);
-    let signers = judge(&status).map_err(Refusal::Reason)?;
-    Ok(Signed { text: fs::read(&text)?, signers })
+    std::fs::write(&signed, message)?;
+    // What was signed is part of what was sent.
+    let limit = message.len() as u64;
+    let output = gpgv::run(gpgv::command(&signed, keyring, directory.path()), limit, gpgv::PATIENCE);
+    let output = output.map_err(|cause| match cause.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Refusal::NoGpgv(cause),
+        _ => Refusal::Reason(cause.to_string()),
+    })?;
+    let signers = judge(&String::from_utf8_lossy(&output.status)).map_err(Refusal::Reason)?;
+    Ok(Signed { text: output.text, signers })
 }
 
 /// What gpgv's status lines (doc/DETAILS of GnuPG) come to.
@@ -92,6 +87,37 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "[GNUPG:] NEWSIG\n[GNUPG:] GOODSIG 01 Debian (12) <ftp@debian.org>\n[GNUPG:] VALIDSIG AB12 2026-01-01 1\n";
+
+    #[test]
+    fn what_is_not_clear_signed_is_not_unpacked() {
+        let packed = std::process::Command::new("sh")
+            .args([
+                "-c",
+                "head -c 300000 /dev/zero | gpg --batch --homedir . --compress-algo bzip2 -z 9 --store",
+            ])
+            .current_dir(tempfile::tempdir().unwrap().path())
+            .stderr(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        assert!(packed.status.success(), "gpg is needed for this test: install gnupg");
+        let not_clear = [
+            &packed.stdout[..],
+            b"",
+            b"-----BEGIN PGP MESSAGE-----\n\n",
+            b"\n-----BEGIN PGP SIGNED MESSAGE-----\n",
+        ];
+        for message in not_clear {
+            let refused = check(message, Path::new("/dev/null")).unwrap_err();
+            assert!(
+                matches!(&refused, Refusal::Reason(why) if why == "it has no signature: it is no clear-signed text"),
+                "{refused:?}"
+            );
+        }
+        // Between the lines of a clear-signed one, it is never more than was sent.
+        let behind =
+            [b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nx\n", &packed.stdout[..]].concat();
+        assert!(check(&behind, Path::new("/dev/null")).is_err());
+    }
 
     #[test]
     fn one_good_signature_is_enough_beside_unknown_ones() {

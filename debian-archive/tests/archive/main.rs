@@ -142,9 +142,11 @@ fn an_index_that_was_changed_is_refused() {
     setting.refused("is not signed");
     setting.mirror.put(path, Signer::new().sign(&setting.release("bookworm", "", &digest, 1)));
     setting.refused("which is not there");
-    // Text around what was signed does not count, and neither does a second text.
+    setting.mirror.put(path, [&b"Suite: evil\n\n"[..], &good].concat());
+    setting.refused("it has no signature: it is no clear-signed text");
+    // Text behind what was signed does not count, and neither does a second text.
     let other = || Signer::new().sign("Suite: bookworm\nSHA256:\n evil\n");
-    for content in [[&b"Suite: evil\n\n"[..], &good].concat(), [good.clone(), other()].concat()] {
+    for content in [[&good[..], b"Suite: evil\n\n"].concat(), [good.clone(), other()].concat()] {
         setting.mirror.put(path, content);
         assert!(setting.download().is_ok_and(|content| content == setting.package));
         fs::remove_dir_all(setting.directory.path().join("out")).unwrap();
@@ -198,6 +200,22 @@ fn lists_and_packages_that_were_changed_are_refused() {
     setting.refused("was not found on 127.0.0.1");
     setting.mirror.put(FILE, setting.package.clone());
     assert!(setting.download().is_ok());
+}
+
+#[test]
+fn a_mirror_without_names_by_hash_has_the_list_by_its_own() {
+    let setting = Setting::new();
+    let list = xz(setting.packages.as_bytes());
+    let by_hash = format!("dists/bookworm/main/binary-amd64/by-hash/SHA256/{}", sha256(&list));
+    setting.mirror.content.lock().unwrap().files.remove(&by_hash);
+    setting.refused("was not found on 127.0.0.1");
+    let plain = "dists/bookworm/main/binary-amd64/Packages.xz";
+    let mut changed = list.clone();
+    changed[20] ^= 1;
+    setting.mirror.put(plain, changed);
+    setting.refused("is not what the archive has signed: its SHA-256 is");
+    setting.mirror.put(plain, list);
+    assert_eq!(setting.download().unwrap(), setting.package);
 }
 
 #[test]
