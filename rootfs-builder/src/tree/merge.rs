@@ -1,8 +1,8 @@
 //! Applying layers to a tree, lowest first, by the OCI image specification ("Applying Changesets").
 //!
-//! A layer's whiteouts act on the layers below it only, so they are applied first, wherever the archive has
-//! them. All else is applied in the archive's order, as by a program that extracts it.
+//! Everything is applied in the archive's order, as by a program that extracts it.
 
+use super::marks::Own;
 use super::resolve::Obstacle;
 use super::{Body, Full, InodeRow, Node, Place, ROOT, Tree, XattrSet};
 use crate::erofs::format::BLOCK;
@@ -43,17 +43,24 @@ impl From<Full> for Problem {
     }
 }
 
+impl Error {
+    fn new(layer: u16, path: &[u8], problem: Problem) -> Error {
+        Error { layer: usize::from(layer) + 1, name: Name(path).to_string(), problem }
+    }
+}
+
 /// Applies a layer to the tree.
 pub fn merge(tree: &mut Tree, layer: u16, table: &Table) -> Result<(), Error> {
-    let mut merge = Merge { tree, layer, table, directory: Vec::new(), node: None };
-    merge.whiteouts()?;
-    merge.entries()
+    let own = Own::new(tree, table);
+    let own = own.map_err(|damage| Error::new(layer, b"", damage.into()))?;
+    Merge { tree, layer, table, own, directory: Vec::new(), node: None }.entries()
 }
 
 struct Merge<'a> {
     tree: &'a mut Tree,
     layer: u16,
     table: &'a Table,
+    own: Own,
     /// The directory of the entry before and its node: what an entry removes is below its directory, so that
     /// stays where it is.
     directory: Vec<u8>,
@@ -61,44 +68,6 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    fn error(&self, path: &[u8], problem: Problem) -> Error {
-        Error { layer: usize::from(self.layer) + 1, name: Name(path).to_string(), problem }
-    }
-
-    fn whiteouts(&mut self) -> Result<(), Error> {
-        let table = self.table;
-        let mut records = table.records();
-        loop {
-            let Record { path, body, .. } = match records.advance() {
-                Ok(Some(record)) => record,
-                Ok(None) => return Ok(()),
-                Err(damage) => return Err(self.error(b"", damage.into())),
-            };
-            let hidden = match body {
-                table::Body::Whiteout => self.whiteout(path),
-                table::Body::Opaque => self.opaque(path),
-                _ => Ok(()),
-            };
-            hidden.map_err(|problem| self.error(path, problem))?;
-        }
-    }
-
-    /// What does not exist needs no hiding.
-    fn whiteout(&mut self, path: &[u8]) -> Result<(), Problem> {
-        let (directory, name) = split(path);
-        if let Some(node) = self.existing(directory)?.and_then(|node| self.tree.child(node, name)) {
-            self.tree.remove(node);
-        }
-        Ok(())
-    }
-
-    fn opaque(&mut self, directory: &[u8]) -> Result<(), Problem> {
-        if let Some(node) = self.existing(directory)? {
-            self.tree.remove_children(node);
-        }
-        Ok(())
-    }
-
     fn existing(&self, directory: &[u8]) -> Result<Option<Node>, Problem> {
         match self.tree.resolve(directory) {
             Ok(found) if found.missing.is_empty() => Ok(Some(found.node)),
@@ -108,21 +77,24 @@ impl Merge<'_> {
     }
 
     fn entries(&mut self) -> Result<(), Error> {
-        let table = self.table;
+        let (layer, table) = (self.layer, self.table);
         let mut records = table.records();
-        loop {
-            match records.advance() {
-                Ok(Some(Record { body: table::Body::Whiteout | table::Body::Opaque, .. })) => {}
-                Ok(Some(record)) => {
-                    self.entry(&record).map_err(|problem| self.error(record.path, problem))?;
-                }
-                Ok(None) => return Ok(()),
-                Err(damage) => return Err(self.error(b"", damage.into())),
-            }
+        while let Some(record) = records.advance().map_err(|damage| Error::new(layer, b"", damage.into()))? {
+            self.entry(&record).map_err(|problem| Error::new(layer, record.path, problem))?;
         }
+        Ok(())
     }
 
     fn entry(&mut self, record: &Record<'_>) -> Result<(), Problem> {
+        if let table::Body::Whiteout | table::Body::Opaque = record.body {
+            // A link on the way to the directory of the entry before may be among what is hidden.
+            self.node = None;
+            let hidden = match record.body {
+                table::Body::Whiteout => self.own.whiteout(self.tree, record.path),
+                _ => self.own.opaque(self.tree, record.path),
+            };
+            return hidden.map_err(|obstacle| self.obstacle(obstacle));
+        }
         if record.path.is_empty() {
             return self.directory_attributes(ROOT, record);
         }
@@ -146,6 +118,7 @@ impl Merge<'_> {
 
     fn directory_attributes(&mut self, node: Node, record: &Record<'_>) -> Result<(), Problem> {
         let xattrs = self.xattrs(record)?;
+        self.own.share(self.tree, node);
         let inode = self.tree.inode_of(node) as usize;
         self.tree.inodes[inode].attributes = record.attributes;
         self.tree.inodes[inode].xattrs = xattrs;
@@ -166,6 +139,7 @@ impl Merge<'_> {
         if resolved.missing.iter().any(|name| name.len() > MAX_COMPONENT) {
             return Err(Problem::LongName);
         }
+        self.own.share(self.tree, resolved.node);
         let node = self.tree.make(&resolved)?;
         self.directory.clear();
         self.directory.extend_from_slice(directory);

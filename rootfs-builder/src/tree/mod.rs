@@ -4,6 +4,7 @@
 //! 150 bytes a file.
 
 mod hidden;
+mod marks;
 mod merge;
 mod resolve;
 mod xattrs;
@@ -237,14 +238,6 @@ impl Tree {
             }
             let inode = self.inode_of(node) as usize;
             self.inodes[inode].links -= 1;
-        }
-    }
-
-    /// Empties a directory.
-    fn remove_children(&mut self, directory: Node) {
-        let children: Vec<Node> = self.children(directory).collect();
-        for child in children {
-            self.remove(child);
         }
     }
 }

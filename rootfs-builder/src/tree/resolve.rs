@@ -28,20 +28,31 @@ pub struct Resolved {
 impl Tree {
     /// Follows a clean path to a directory.
     pub fn resolve(&self, path: &[u8]) -> Result<Resolved, Obstacle> {
+        self.resolve_by(path, |_, _| true)
+    }
+
+    /// The same, where `follow` says of each symbolic link that the path itself has, by the path up to it and its
+    /// node, whether it leads anywhere.
+    pub fn resolve_by(
+        &self,
+        path: &[u8],
+        follow: impl Fn(&[u8], Node) -> bool,
+    ) -> Result<Resolved, Obstacle> {
+        let whole = path;
         let mut node = ROOT;
         let mut missing: Vec<Vec<u8>> = Vec::new();
         let mut links = 0;
-        // What is left of the path, and of the targets of links on it, innermost last.
-        let mut rest: Vec<&[u8]> = vec![path];
+        // What is left of the path, and of the targets of links on it, innermost last; and whether it is a target.
+        let mut rest: Vec<(&[u8], bool)> = vec![(path, false)];
         let mut left = path.len();
-        while let Some(path) = rest.pop() {
+        while let Some((path, in_target)) = rest.pop() {
             let (component, after) = match path.iter().position(|&byte| byte == b'/') {
                 Some(slash) => (&path[..slash], &path[slash + 1..]),
                 None => (path, &[][..]),
             };
             left -= path.len() - after.len();
             if !after.is_empty() {
-                rest.push(after);
+                rest.push((after, in_target));
             }
             match component {
                 b"" | b"." => continue,
@@ -64,6 +75,11 @@ impl Tree {
             match self.row(child).body {
                 Body::Directory { .. } => node = child,
                 Body::Symlink { target, .. } => {
+                    // Of the path itself, `path` is what is left.
+                    let so_far = || &whole[..whole.len() - path.len() + component.len()];
+                    if !in_target && !follow(so_far(), child) {
+                        return Err(Obstacle::NoDirectory(child));
+                    }
                     links += 1;
                     let target = self.text(target);
                     left += target.len();
@@ -73,7 +89,7 @@ impl Tree {
                     if target.starts_with(b"/") {
                         node = ROOT;
                     }
-                    rest.push(target);
+                    rest.push((target, true));
                 }
                 _ => return Err(Obstacle::NoDirectory(child)),
             }

@@ -148,6 +148,45 @@ fn whiteout() -> impl Strategy<Value = Entry> {
     })
 }
 
+/// A directory as overlay's upper directories have them: the marks come after its own entry and before its
+/// files. The few paths are links in some layers and directories in others.
+fn directory_or_link() -> impl Strategy<Value = Vec<Entry>> {
+    let path = select(vec!["a", "b", "dir", "dir/a", "dir/b"]);
+    let target = select(vec!["b", "dir", "/a", "../b", "dir/a", "/dir/b"]);
+    (path, target, name(), name(), 0..8u32).prop_map(|(path, target, one, other, form)| {
+        let below = |name: &[u8]| [path.as_bytes(), b"/", name].concat();
+        let name = |name: &[u8]| name[..name.len().min(200)].to_vec();
+        let whiteout = Entry::file(below(&[b".wh.", &name(&one)[..]].concat()), "");
+        let deep = Entry::file(below(&[&one[..], b"/.wh.", &name(&other)[..]].concat()), "");
+        let opaque = Entry::file(below(b".wh..wh..opq"), "");
+        let (directory, file) = (Entry::directory(path), Entry::file(below(&other), "own"));
+        match form {
+            0 | 1 => vec![Entry { mode: 0o777, ..Entry::symlink(path, target) }],
+            2 => vec![directory],
+            3 => vec![directory, opaque],
+            4 => vec![directory, opaque, file],
+            5 => vec![directory, whiteout, file],
+            6 => vec![directory, file, deep],
+            _ => vec![directory, Entry::directory(below(&one)), deep, whiteout],
+        }
+    })
+}
+
+/// Leaves out marks that come before what the layer has in a link's place: there umoci hides what is in the link's
+/// target, which is no business of the layer's.
+fn without_marks_too_early(entries: Vec<Entry>) -> Vec<Entry> {
+    let too_early = |at: usize, entry: &Entry| {
+        let Some(slash) = entry.path.iter().rposition(|&byte| byte == b'/') else { return false };
+        let (directory, name) = (&entry.path[..=slash], &entry.path[slash + 1..]);
+        let replaces = |later: &Entry| {
+            !matches!(later.kind, b'1' | b'2') && directory.starts_with(&[&later.path[..], b"/"].concat())
+        };
+        name.starts_with(b".wh.") && entries[at..].iter().any(replaces)
+    };
+    let kept = entries.iter().enumerate().filter(|(at, entry)| !too_early(*at, entry));
+    kept.map(|(_, entry)| entry.clone()).collect()
+}
+
 fn layer() -> impl Strategy<Value = Vec<Entry>> {
     let entry = prop_oneof![
         6 => entry_of(b'5'),
@@ -155,9 +194,10 @@ fn layer() -> impl Strategy<Value = Vec<Entry>> {
         2 => symlink(),
         2 => hard_link(),
         1 => device(),
+        4 => whiteout(),
     ];
-    // Whiteouts go first: where they come later, umoci keeps what the layer put below them.
-    (vec(whiteout(), 0..3), vec(entry, 0..14)).prop_map(|(whiteouts, entries)| [whiteouts, entries].concat())
+    let entries = prop_oneof![3 => entry.prop_map(|entry| vec![entry]), 1 => directory_or_link()];
+    vec(entries, 0..16).prop_map(|entries| without_marks_too_early(entries.concat()))
 }
 
 pub fn stack() -> impl Strategy<Value = Vec<Vec<Entry>>> {
