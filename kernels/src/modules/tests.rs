@@ -62,6 +62,44 @@ fn what_cannot_be_ordered_is_said() {
     assert_eq!(load_order(&tree, &["e"]).unwrap(), ["f", "e"]);
 }
 
+/// As crypto_algapi and cryptomgr of a kernel with CONFIG_CRYPTO=m.
+#[test]
+fn what_is_only_wanted_is_left_out_where_it_cannot_be_first() {
+    let (_directory, tree) = tree(&[
+        ("algapi.ko", module(&["softdep=pre: mgr", "depends=base"])),
+        ("mgr.ko", module(&["depends=other,algapi"])),
+        ("other.ko", module(&["depends="])),
+        ("base.ko", module(&["depends="])),
+        ("user.ko", module(&["depends=algapi,mgr"])),
+        ("half.ko", module(&["softdep=pre: broken", "depends=base"])),
+        ("broken.ko", module(&["depends=other,gone"])),
+        ("round.ko", module(&["softdep=pre: mgr", "depends=one"])),
+        ("one.ko", module(&["depends=two"])),
+        ("two.ko", module(&["depends=one"])),
+    ]);
+    assert_eq!(load_order(&tree, &["algapi"]).unwrap(), ["base", "algapi"]);
+    assert_eq!(load_order(&tree, &["algapi", "other"]).unwrap(), ["base", "algapi", "other"]);
+    assert_eq!(load_order(&tree, &["user"]).unwrap(), ["base", "algapi", "other", "mgr", "user"]);
+    assert_eq!(load_order(&tree, &["half"]).unwrap(), ["base", "half"]);
+    // Where it is needed, it is an error all the same.
+    assert!(matches!(load_order(&tree, &["round"]), Err(Error::Circle(_))));
+    assert!(matches!(load_order(&tree, &["half", "broken"]), Err(Error::MissingDependency { .. })));
+}
+
+#[test]
+fn wishes_that_fail_for_everyone_who_has_them_come_to_an_end() {
+    let mut files: Vec<_> = (0..60)
+        .flat_map(|level: u32| {
+            let wishes = format!("softdep=pre: a{0} b{0} c{0}", level + 1);
+            ["a", "b", "c"].map(|name| (format!("{name}{level}.ko"), module(&[&wishes, "depends=gone"])))
+        })
+        .collect();
+    files.push(("root.ko".into(), module(&["softdep=pre: a0 b0 c0", "depends="])));
+    let files: Vec<_> = files.iter().map(|(name, content)| (name.as_str(), content.clone())).collect();
+    let (_directory, tree) = tree(&files);
+    assert_eq!(load_order(&tree, &["root"]).unwrap(), ["root"]);
+}
+
 #[test]
 fn names_are_those_of_the_kernel() {
     let (_directory, tree) = tree(&[
