@@ -33,6 +33,8 @@ impl Compression {
             [0x1f, 0x8b, ..] => Compression::Gzip,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+            // A frame to be skipped, with which pzstd begins.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
             [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Bzip2,
             [0x5d, 0, 0, ..] => Compression::Lzma,
             [0x02, 0x21, 0x4c, 0x18, ..] => Compression::Lz4Legacy,
@@ -66,6 +68,9 @@ fn recognised<'a>(from: impl Read + 'a, streams: Streams) -> io::Result<Box<dyn 
     let mut start = [0; MAGIC_LENGTH];
     let read = read_start(&mut from, &mut start)?;
     let compression = Compression::of(&start[..read]);
+    // A stream of zstd that begins with a frame to be skipped has another one at least.
+    let is_skipped = compression == Compression::Zstd && start[1..4] == [0x2a, 0x4d, 0x18];
+    let streams = if is_skipped { Streams::All } else { streams };
     let from = io::Cursor::new(start).take(read as u64).chain(from);
     decoder(compression, from, streams)
 }
@@ -133,5 +138,21 @@ mod tests {
             let cut = whole_reader(&packed[..packed.len() - 9]).unwrap().read_to_end(&mut Vec::new());
             assert!(cut.is_err(), "{packer}");
         }
+    }
+
+    #[test]
+    fn what_pzstd_writes_is_zstd() {
+        let content: Vec<u8> =
+            (0..700_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let packed = tool("pzstd", &["-q", "-p", "2", "-1"], &content);
+        assert_eq!(packed[1..4], [0x2a, 0x4d, 0x18]);
+        assert_eq!(Compression::of(&packed), Compression::Zstd);
+        for unpack in [reader, whole_reader] {
+            let mut unpacked = Vec::new();
+            unpack(&packed[..]).unwrap().read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == content);
+        }
+        let cut = whole_reader(&packed[..packed.len() - 9]).unwrap().read_to_end(&mut Vec::new());
+        assert!(cut.is_err());
     }
 }

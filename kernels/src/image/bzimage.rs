@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Error;
-use ::vmlinux::Error as Refusal;
+use vmlinux::Error as Refusal;
 
 /// As much of the file as [`payload`] wants to see, in bytes.
 pub const HEADER_END: usize = 0x268;

@@ -8,9 +8,7 @@ use vmlinux::{Segment, Vmlinux};
 
 use super::Error;
 use crate::bounded::Bounded;
-use ::vmlinux::Error as Refusal;
-
-pub use vmlinux::MAGIC;
+use vmlinux::Error as Refusal;
 
 const BANNER: &[u8] = b"Linux version ";
 const CONFIG_BEGIN: &[u8] = b"IKCFG_ST";

@@ -1,7 +1,7 @@
 //! Kernel images: what a file is, and the vmlinux inside.
 
 mod bzimage;
-mod vmlinux;
+mod facts;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,9 +10,9 @@ use std::os::unix::fs::FileExt;
 use crate::bounded::Bounded;
 use crate::compression::{self, Compression, read_start};
 
-use ::vmlinux::Error as Refusal;
+use vmlinux::Error as Refusal;
 
-pub use vmlinux::Facts;
+pub use facts::Facts;
 
 /// The largest vmlinux that is accepted, in bytes.
 pub const VMLINUX_LIMIT: u64 = 1 << 30;
@@ -72,12 +72,12 @@ pub fn unpack(image: &File, out: &mut File) -> Result<Facts, Error> {
         let why = format!("its payload unpacks to {size} bytes, and should to {said}");
         return Err(Refusal::Damaged(why).into());
     }
-    vmlinux::inspect(out)
+    facts::inspect(out)
 }
 
 /// The configuration that a kernel built with IKCONFIG carries.
 pub fn embedded_config(vmlinux: &File) -> Result<Option<Vec<u8>>, Error> {
-    vmlinux::embedded_config(vmlinux)
+    facts::embedded_config(vmlinux)
 }
 
 enum Form {
