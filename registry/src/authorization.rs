@@ -16,6 +16,17 @@ use crate::http::{Http, host_of};
 use crate::token::{self, Token, TokenRequest};
 use crate::{Error, Host, Result};
 
+/// A call to a registry that has to be let in.
+pub struct Call<'a> {
+    pub http: &'a Http,
+    pub host: &'a Host,
+    /// The address of its API.
+    pub registry: &'a Uri,
+    pub scopes: &'a [String],
+    /// What is to be done there, for messages.
+    pub action: &'a str,
+}
+
 pub struct Authorization {
     credentials: Credentials,
     state: Mutex<State>,
@@ -41,37 +52,29 @@ impl Authorization {
     }
 
     /// What to send with a request, as far as it is known.
-    pub fn header(
-        &self,
-        http: &Http,
-        host: &Host,
-        registry: &Uri,
-        scopes: &[String],
-    ) -> Result<Option<HeaderValue>> {
+    pub fn header(&self, call: &Call) -> Result<Option<HeaderValue>> {
         let mut state = self.state();
         match state.challenge.is_some() {
-            true => self.fulfil(&mut state, http, host, registry, scopes),
+            true => self.fulfil(&mut state, call),
             false => Ok(None),
         }
     }
 
-    /// What to send after a 401. `used` is what was sent before: somebody else may have renewed it meanwhile. None
+    /// What to send after a 401 of the registry's own. `used` is what was sent before: somebody else may have renewed it meanwhile. None
     /// if there is nothing better to send.
     pub fn answer(
         &self,
-        http: &Http,
-        host: &Host,
-        registry: &Uri,
-        scopes: &[String],
+        call: &Call,
         headers: &HeaderMap,
         used: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>> {
-        let asked = challenge(headers).map_err(|kind| Error::Challenge { host: host_of(registry), kind })?;
+        let unsupported = |kind| Error::Challenge { host: host_of(call.registry), kind };
+        let asked = challenge(headers).map_err(unsupported)?;
         // One at a time, so that several threads get one token.
         let mut state = self.state();
         state.challenge = Some(asked);
-        state.tokens.retain(|key, token| *key != scopes.join(" ") || Some(&token.header) != used);
-        let header = self.fulfil(&mut state, http, host, registry, scopes)?;
+        state.tokens.retain(|key, token| *key != call.scopes.join(" ") || Some(&token.header) != used);
+        let header = self.fulfil(&mut state, call)?;
         Ok(header.filter(|header| Some(header) != used))
     }
 
@@ -80,16 +83,9 @@ impl Authorization {
         self.state().login.as_ref().is_some_and(Option::is_some)
     }
 
-    fn fulfil(
-        &self,
-        state: &mut State,
-        http: &Http,
-        host: &Host,
-        registry: &Uri,
-        scopes: &[String],
-    ) -> Result<Option<HeaderValue>> {
+    fn fulfil(&self, state: &mut State, call: &Call) -> Result<Option<HeaderValue>> {
         if state.login.is_none() {
-            state.login = Some(self.credentials.get(host)?);
+            state.login = Some(self.credentials.get(call.host)?);
         }
         let login = state.login.as_ref().and_then(Option::as_ref);
         if let Some(Login::RegistryToken(token)) = login {
@@ -102,13 +98,13 @@ impl Authorization {
                 _ => Ok(None),
             },
             Some(Challenge::Bearer { realm, service }) => {
-                let key = scopes.join(" ");
+                let key = call.scopes.join(" ");
                 if let Some(token) = state.tokens.get(&key).filter(|token| token.good_until > Instant::now())
                 {
                     return Ok(Some(token.header.clone()));
                 }
                 let service = service.as_deref();
-                let token = token::fetch(http, &TokenRequest { registry, realm, service, scopes, login })?;
+                let token = token::fetch(&TokenRequest { call, realm, service, login })?;
                 let header = token.header.clone();
                 state.tokens.insert(key, token);
                 Ok(Some(header))

@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use ureq::http::Uri;
 use ureq::http::uri::Scheme;
 
-use crate::authorization::Authorization;
+use crate::authorization::{Authorization, Call};
 use crate::credentials::Credentials;
-use crate::http::{Answer, Http, Proxies, Request, same_place};
+use crate::http::{Answer, Http, Proxies, Request, host_of, same_place};
 use crate::{Error, Host, Patience, Repository, Result};
 
 #[derive(Clone, Debug, Default)]
@@ -96,10 +96,11 @@ impl Registry {
         url: Uri,
         send: &dyn Fn(&Request) -> Result<Answer>,
     ) -> Result<Answer> {
-        let base: Uri = self.base()?.parse().map_err(|_| Error::Host(self.host.name().to_owned()))?;
-        let own = same_place(&url, &base);
+        let registry = self.base_url()?;
+        let own = same_place(&url, &registry);
+        let call = Call { http: &self.http, host: &self.host, registry: &registry, scopes, action };
         let mut used = match own {
-            true => self.authorization.header(&self.http, &self.host, &base, scopes)?,
+            true => self.authorization.header(&call)?,
             false => None,
         };
         let mut attempted = false;
@@ -109,16 +110,10 @@ impl Registry {
             if answer.status != 401 || !own {
                 return Ok(answer);
             }
-            let better = match attempted {
+            // What a redirect has led to may be anybody's, and could name a token server of its own.
+            let better = match attempted || !same_place(&answer.url, &registry) {
                 true => None,
-                false => self.authorization.answer(
-                    &self.http,
-                    &self.host,
-                    &base,
-                    scopes,
-                    &answer.headers,
-                    used.as_ref(),
-                )?,
+                false => self.authorization.answer(&call, &answer.headers, used.as_ref())?,
             };
             match better {
                 Some(header) => used = Some(header),
@@ -133,8 +128,12 @@ impl Registry {
         let (host, action) = (self.host.name().to_owned(), action.to_owned());
         let has_login = self.authorization.has_login();
         let wait = answer.retry_after();
+        let elsewhere = self.base_url().is_ok_and(|registry| !same_place(&answer.url, &registry));
+        let to = host_of(&answer.url);
         let (status, message) = (answer.status, answer.message);
         match status {
+            401 if elsewhere => Error::LoginElsewhere { host, to, message },
+            403 if elsewhere => Error::Status { host: to, status, action, message },
             401 if has_login => Error::LoginRefused { login: host.clone(), host, action },
             401 => Error::LoginNeeded { login: host.clone(), host, action },
             403 if !has_login => Error::LoginNeeded { login: host.clone(), host, action },
@@ -143,6 +142,10 @@ impl Registry {
             429 => Error::TooManyRequests { host, wait, message },
             _ => Error::Status { host, status, action, message },
         }
+    }
+
+    fn base_url(&self) -> Result<Uri> {
+        self.base()?.parse().map_err(|_| Error::Host(self.host.name().to_owned()))
     }
 
     /// `SCHEME://HOST[:PORT]`. On loopback, and with `insecure`, it has to be found out which scheme.
@@ -188,8 +191,8 @@ impl Registry {
     fn greet(&self, scheme: &Scheme) -> Result<bool> {
         let url = format!("{scheme}://{}/v2/", self.host.address());
         let url: Uri = url.parse().map_err(|_| Error::Host(self.host.name().to_owned()))?;
-        let answer = self.http.send_once(&Request::get(url))?;
-        if answer.status == 401 {
+        let answer = self.http.send_once(&Request::get(url.clone()))?;
+        if answer.status == 401 && same_place(&answer.url, &url) {
             self.authorization.learn(&answer.headers);
         }
         Ok(answer.status != 400)

@@ -41,6 +41,11 @@ pub enum Error {
     LoginNeeded { host: String, action: String, login: String },
     #[error("{host} does not accept the credentials it was given to {action}: try `vmrun login {login}`")]
     LoginRefused { host: String, action: String, login: String },
+    #[error(
+        "{host} refers to {to}, which wants credentials; those for {host} are not shown to anybody else{}",
+        said(message)
+    )]
+    LoginElsewhere { host: String, to: String, message: String },
     #[error("{host} does not let you {action}{}", said(message))]
     Denied { host: String, action: String, message: String },
     #[error("{host} does not accept that user name and password{}", said(message))]

@@ -7,10 +7,11 @@ use serde::Deserialize;
 use ureq::http::header::{ACCEPT, CONTENT_TYPE};
 use ureq::http::{HeaderValue, Method, Uri};
 
+use crate::authorization::Call;
 use crate::credentials::Login;
 use crate::error::shown;
 use crate::header::{basic, bearer};
-use crate::http::{Answer, Http, Payload, Request, Want, host_of};
+use crate::http::{Answer, Payload, Request, Want, host_of};
 use crate::{Error, Result};
 
 const CLIENT: &str = "vmrun";
@@ -28,11 +29,10 @@ pub struct Token {
 
 /// What is asked for, and of whom.
 pub struct TokenRequest<'a> {
-    /// The address of the registry's API: what its token server may be depends on it.
-    pub registry: &'a Uri,
+    /// What its token server may be depends on the registry's address.
+    pub call: &'a Call<'a>,
     pub realm: &'a str,
     pub service: Option<&'a str>,
-    pub scopes: &'a [String],
     pub login: Option<&'a Login>,
 }
 
@@ -44,13 +44,14 @@ struct Response {
 }
 
 /// Asks the token server.
-pub fn fetch(http: &Http, wanted: &TokenRequest) -> Result<Token> {
+pub fn fetch(wanted: &TokenRequest) -> Result<Token> {
+    let Call { http, registry, scopes, .. } = *wanted.call;
     let realm: Uri = wanted.realm.parse().map_err(|_| Error::Malformed {
-        host: host_of(wanted.registry),
+        host: host_of(registry),
         what: "the address of its token server".into(),
         reason: format!("‘{}’", shown(wanted.realm)),
     })?;
-    let realm = http.check(realm, wanted.registry)?;
+    let realm = http.check(realm, registry)?;
     let host = host_of(&realm);
 
     let mut parameters: Vec<(&str, &str)> =
@@ -65,7 +66,7 @@ pub fn fetch(http: &Http, wanted: &TokenRequest) -> Result<Token> {
         want: Want::Document(LIMIT, "the token"),
     };
     if let Some(Login::IdentityToken(token)) = wanted.login {
-        let scope = wanted.scopes.join(" ");
+        let scope = scopes.join(" ");
         parameters.extend([("grant_type", "refresh_token"), ("client_id", CLIENT), ("refresh_token", token)]);
         parameters.extend([("scope", scope.as_str())]);
         form = encoded(&parameters);
@@ -73,7 +74,7 @@ pub fn fetch(http: &Http, wanted: &TokenRequest) -> Result<Token> {
         request.headers.push((CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded")));
         request.payload = Payload::Bytes(form.as_bytes());
     } else {
-        parameters.extend(wanted.scopes.iter().map(|scope| ("scope", scope.as_str())));
+        parameters.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
         let separator = if realm.query().is_some() { '&' } else { '?' };
         let url = format!("{realm}{separator}{}", encoded(&parameters));
         request.url = url.parse().map_err(|_| Error::Malformed {
@@ -87,16 +88,8 @@ pub fn fetch(http: &Http, wanted: &TokenRequest) -> Result<Token> {
     }
 
     let answer = http.send(&request)?;
-    let message = |answer: Answer| answer.message;
-    match answer.status {
-        200..300 => {}
-        401 | 403 if wanted.login.is_some() => {
-            return Err(Error::WrongPassword { host, message: message(answer) });
-        }
-        status => {
-            let action = "give a token".to_owned();
-            return Err(Error::Status { host, status, action, message: message(answer) });
-        }
+    if !answer.is_success() {
+        return Err(refusal(wanted, host, answer));
     }
     let malformed = |reason: &str| Error::Malformed {
         host: host.clone(),
@@ -112,6 +105,21 @@ pub fn fetch(http: &Http, wanted: &TokenRequest) -> Result<Token> {
         header: bearer(&token).ok_or_else(|| malformed("it has strange characters"))?,
         good_until: Instant::now() + life.saturating_sub(MARGIN).max(life / 2),
     })
+}
+
+/// What it means that the token server at `host` gives none.
+fn refusal(wanted: &TokenRequest, host: String, answer: Answer) -> Error {
+    let Answer { status, message, .. } = answer;
+    let action = wanted.call.action.to_owned();
+    match (status, wanted.login) {
+        (401 | 403, None) => {
+            let name = wanted.call.host.name();
+            Error::LoginNeeded { host: name.into(), action, login: name.into() }
+        }
+        (401, Some(_)) => Error::WrongPassword { host, message },
+        (403, Some(_)) => Error::Denied { host, action, message },
+        _ => Error::Status { host, status, action: "give a token".into(), message },
+    }
 }
 
 fn encoded(parameters: &[(&str, &str)]) -> String {

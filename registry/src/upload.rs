@@ -74,7 +74,9 @@ impl Repository<'_> {
             Ok(answer) if answer.status == 202 => self.location(&answer).map(Mount::UploadInstead),
             // We may not read there, or the registry does not know of such a thing.
             Ok(_) | Err(Error::LoginNeeded { .. } | Error::LoginRefused { .. }) => Ok(Mount::Refused),
-            Err(Error::Status { .. } | Error::WrongPassword { .. }) => Ok(Mount::Refused),
+            Err(Error::Status { .. } | Error::WrongPassword { .. } | Error::Denied { .. }) => {
+                Ok(Mount::Refused)
+            }
             Err(error) => Err(error),
         }
     }

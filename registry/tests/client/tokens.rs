@@ -138,3 +138,59 @@ fn credentials_stay_with_their_registry() {
     assert_eq!(other.seen().len(), 2);
     assert!(other.seen().iter().all(|seen| seen.header("authorization").is_none()));
 }
+
+/// Whoever a registry refers to could name a token server of his own: it is not asked, and nobody is shown anything.
+#[test]
+fn credentials_do_not_go_where_a_redirects_target_says() {
+    for part in ["/v2/app/blobs/", "/v2/app/manifests/", "/v2/"] {
+        let evil = Server::start(|_| Reply::ok("", r#"{"token":"good"}"#));
+        let realm = format!("Bearer realm=\"http://{}/token\"", evil.host);
+        let other = Server::start(move |_| {
+            Reply::status(401, r#"{"message":"who?"}"#).header("WWW-Authenticate", &realm)
+        });
+        let (elsewhere, files) = (other.host.clone(), files(&[("1", &image("amd64", 32, &[5000]))]));
+        let registry = Server::start(move |seen| match seen.header("authorization") {
+            _ if part == "/v2/" && seen.path == part => Reply::redirect(&format!("http://{elsewhere}/")),
+            Some(BASIC) if part != "/v2/" && seen.path.starts_with(part) => {
+                Reply::redirect(&format!("http://{elsewhere}{}", seen.path))
+            }
+            Some(BASIC) => give(&files, seen),
+            _ => Reply::status(401, "").header("WWW-Authenticate", "Basic realm=\"r\""),
+        });
+        let pulled = Home::new().pull(&registry.host, somebody(), "app:1");
+        assert!(evil.seen().is_empty(), "{part}: {:?}", evil.seen());
+        assert!(
+            !other.seen().is_empty()
+                && other.seen().iter().all(|seen| seen.header("authorization").is_none())
+        );
+        // How it is found out that there is a registry does not matter once there is.
+        match (part, pulled) {
+            ("/v2/", pulled) => drop(pulled.unwrap()),
+            (_, pulled) => {
+                let error = pulled.unwrap_err().to_string();
+                assert!(error.contains(&format!("refers to {}", other.host)), "{error}");
+                assert!(!error.contains("vmrun login"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_that_is_not_given_is_told_by_what_would_help() {
+    let told = |status: u16, login: Option<Login>| {
+        let refuse = move |_: &Seen| Reply::status(status, r#"{"details":"because"}"#);
+        let (registry, tokens) = registry_with_tokens(100, refuse);
+        let error = Home::new().pull(&registry.host, login, "app:1").unwrap_err().to_string();
+        error.replace(&registry.host, "REGISTRY").replace(&tokens.host, "TOKENS")
+    };
+    let needed = "REGISTRY does not let anybody pull app without credentials, or there is no such repository: \
+                  try `vmrun login REGISTRY`";
+    for status in [401, 403] {
+        let said = told(status, None);
+        assert!(said.contains(needed), "{status}: {said}");
+    }
+    let said = told(401, somebody());
+    assert!(said.contains("TOKENS does not accept that user name and password: because"), "{said}");
+    let said = told(403, somebody());
+    assert!(said.contains("TOKENS does not let you pull app: because"), "{said}");
+}
