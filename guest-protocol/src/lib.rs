@@ -34,7 +34,12 @@ pub const PORT: u32 = 1;
 /// The x86 I/O port that [`Stamp`]s are written to, one byte each.
 pub const STAMP_PORT: u16 = 0x5f0;
 
-/// How far a guest's start has come; written by guest-init as one byte to [`STAMP_PORT`].
+/// What guest-init says where its kernel lets nobody use ports (lockdown): a line of the kernel's log, on the
+/// serial port, with the stamp's number behind this.
+pub const STAMP_LINE: &str = "vmrun: stamp ";
+
+/// How far a guest's start has come; written by guest-init as one byte to [`STAMP_PORT`], or else as a
+/// [`STAMP_LINE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Stamp {

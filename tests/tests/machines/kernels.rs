@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use tests::{KERNEL, NEWER_KERNEL, machine, setting, vmrun};
+use tests::{Detached, KERNEL, NEWER_KERNEL, machine, setting, vmrun};
 
 #[test]
 fn two_images_run_on_one_kernel_and_one_image_on_two() {
@@ -39,6 +39,21 @@ fn an_argument_reaches_the_kernel() {
     let seen =
         machine("busybox").with(["--kernel-arg", "vmrun.test=1"]).command(["cat", "/proc/cmdline"]).run();
     seen.succeeds().says(&["vmrun.test=1"]);
+}
+
+/// guest-init cannot tell by an I/O port how far it has come.
+#[test]
+fn a_kernel_that_is_locked_down_starts_and_is_reached() {
+    let words = ["--timing", "--kernel-arg", "lockdown=integrity"];
+    let seen = machine("busybox").with(words).shell("dmesg | grep -i 'locked down'").run();
+    seen.succeeds().says(&["locked down"]).complains(&["rootfs"]);
+
+    let machine = Detached::shell(&words[1..], "busybox", "echo kept >/kept; exec sleep 100000");
+    machine.exec("until test -s /kept; do sleep 0.1; done").succeeds();
+    machine.vmrun(&["stop", "-t", "0"], &[]).run().succeeds();
+    // By a machine of vmrun's own, which has the same kernel and arguments.
+    let kept = vmrun(["cp", &format!("{}:/kept", machine.id), "-"]).run().succeeds();
+    assert!(kept.text().contains("kept\n"), "{}", kept.text());
 }
 
 /// A start is hastened; what runs has the kernel as it was asked for.

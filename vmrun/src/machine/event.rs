@@ -9,7 +9,7 @@ use vmm::{End, Trouble};
 pub enum Event {
     /// The machine is built and its first instruction is next.
     Started { at: u64 },
-    /// The guest wrote `byte` to the stamp port.
+    /// The guest wrote `byte` to the stamp port, or said it in its kernel's log.
     Stamp { byte: u8, at: u64 },
     /// The guest wrote to its serial port.
     Serial(Vec<u8>),

@@ -22,6 +22,7 @@ mod process;
 mod processors;
 mod resources;
 pub mod restart;
+mod stamp_lines;
 mod state;
 mod streams;
 mod terminal;

@@ -17,6 +17,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use vmm::{EventFd, Machine, MachineSpec, Observer, Trouble};
 
 use super::event::{Event, now};
+use super::stamp_lines::StampLines;
 
 /// The argument that makes a vmrun a monitor.
 pub const WORD: &str = "monitor";
@@ -110,16 +111,20 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The way to the starter, shared by the threads of the monitor.
-struct Events(Mutex<File>);
+struct Events {
+    way: Mutex<File>,
+    lines: Mutex<StampLines>,
+}
 
 impl Events {
     fn new() -> Result<Events> {
-        Ok(Events(Mutex::new(File::from(io::stdout().as_fd().try_clone_to_owned()?))))
+        let way = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        Ok(Events { way: Mutex::new(way), lines: Mutex::default() })
     }
 
     fn send(&self, event: &Event) {
         // A reader that is gone has ended this process already, by its death signal.
-        if let Ok(mut file) = self.0.lock() {
+        if let Ok(mut file) = self.way.lock() {
             let _ = frame::write(&mut *file, event);
         }
     }
@@ -134,6 +139,8 @@ impl Observer for Events {
         for piece in bytes.chunks(SERIAL_PIECE) {
             self.send(&Event::Serial(piece.to_owned()));
         }
+        let stamps = self.lines.lock().map(|mut lines| lines.read(bytes)).unwrap_or_default();
+        stamps.into_iter().for_each(|stamp| self.stamp(stamp));
     }
 
     fn trouble(&self, trouble: Trouble) {
