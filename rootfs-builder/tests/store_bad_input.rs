@@ -241,6 +241,23 @@ fn bad_layers_are_refused() {
     store.refuses("encrypted", &encrypted, "encrypted");
 }
 
+/// Also of a layer that is here, which nobody has to read.
+#[test]
+fn a_manifest_that_lies_about_a_layers_size_is_refused() {
+    let store = Bystander::new();
+    for image in [TestImage::new(100), TestImage::new(1)] {
+        for size in [5, 5_000_000] {
+            let mut files = Files::default();
+            image.add_to(&mut files);
+            let mut manifest = image.manifest();
+            manifest["layers"][0]["size"] = json!(size);
+            let descriptor = files.add_document(&manifest, "application/vnd.oci.image.manifest.v1+json");
+            files.set_index(&[descriptor]);
+            store.refuses("the size of a layer", &files, &format!("bytes instead of {size}"));
+        }
+    }
+}
+
 #[test]
 fn archives_cut_anywhere_are_refused() {
     let store = Bystander::new();

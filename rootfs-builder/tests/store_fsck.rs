@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rootfs_builder::digest::Digest;
 use rootfs_builder::progress::Silent;
-use rootfs_builder::store::{FsckReport, LoadSource, Remedy};
+use rootfs_builder::store::{FsckReport, Limits, LoadSource, Remedy, Store};
 use store_support::{TestImage, TestStore, compress, layer_tar, noise};
 
 /// A store with an image of two layers, and the image's layout to load it from again.
@@ -50,7 +50,9 @@ fn remove(path: &Path) {
     fs::remove_file(path).expect("removes");
 }
 
-const DAMAGES: [fn(&Path); 3] = [flip, cut, remove];
+type Damage = fn(&Path);
+
+const DAMAGES: [Damage; 3] = [flip, cut, remove];
 
 /// The files of a kind: `layers/sha256/*/data`.
 fn files(store: &TestStore, directory: &str, file: &str) -> Vec<PathBuf> {
@@ -150,6 +152,114 @@ fn without_its_index_a_store_keeps_its_images_but_not_their_names() {
     assert_eq!(store.listed(), [("<none>".to_owned(), image.id())]);
     assert_eq!(fsck(&store, true).findings, []);
     store.check();
+}
+
+#[test]
+fn a_store_that_has_lost_its_index_loses_nothing_else() {
+    let (store, image, _) = store();
+    remove(&store.store.root().join("oci/index.json"));
+    // Nobody takes it for a store without images.
+    let error = store.store.images().expect_err("the index is missing").to_string();
+    assert!(error.contains("it is missing") && error.contains("`vmrun fsck`"), "{error}");
+    store.load_archive(b"no image".to_vec()).expect_err("is no image");
+    store.load_archive(TestImage::new(5).layout("b:1").archive(false)).expect_err("cannot be named");
+    store.store.prune(true, &|_| true).expect_err("cannot tell what nobody needs");
+    store.store.collect().expect_err("cannot tell what nobody needs");
+    assert_eq!(remedies(&fsck(&store, false)), [Remedy::Possible]);
+    assert_eq!(remedies(&fsck(&store, true)), [Remedy::Repaired]);
+    assert!(store.listed().contains(&("<none>".to_owned(), image.id())), "{:?}", store.listed());
+    assert_eq!(fsck(&store, true).findings, []);
+    store.check();
+}
+
+#[test]
+fn without_its_index_and_a_manifest_the_image_is_named() {
+    let (store, image, _) = store();
+    store.load_archive(TestImage::new(5).layout("b:1").archive(false)).expect("loads");
+    let oci = store.store.root().join("oci");
+    let manifest = Digest::of(image.manifest().to_string().as_bytes());
+    remove(&oci.join("index.json"));
+    remove(&oci.join("blobs/sha256").join(manifest.hex()));
+    let lost = Remedy::PullAgain(vec![image.id().to_string()]);
+    assert_eq!(remedies(&fsck(&store, true)), [Remedy::Repaired, lost]);
+    assert_eq!(store.listed(), [("<none>".to_owned(), TestImage::new(5).id())]);
+    store.check();
+}
+
+#[test]
+fn a_store_without_images_has_an_index_from_the_first_attempt_on() {
+    let store = TestStore::new();
+    store.load_archive(b"no image".to_vec()).expect_err("is no image");
+    assert_eq!(fsck(&store, true).findings, []);
+    store.load_directory(&TestImage::new(1).layout("a:1")).expect("loads");
+}
+
+#[test]
+fn an_image_whose_directory_is_gone_is_made_anew() {
+    let (store, image, _) = store();
+    fs::remove_dir_all(&files(&store, "images/sha256", "")[0]).expect("removes");
+    // Its layers are not taken for nobody's.
+    store.store.collect().expect("sweeps");
+    assert_eq!(files(&store, "layers/sha256", "").len(), 2);
+    assert_eq!(remedies(&fsck(&store, false)), [Remedy::Possible]);
+    assert_eq!(remedies(&fsck(&store, true)), [Remedy::Repaired]);
+    assert_eq!(store.listed(), [("a:1".to_owned(), image.id())]);
+    assert_eq!(fsck(&store, true).findings, []);
+    store.check();
+}
+
+#[test]
+fn a_layer_that_cannot_be_made_again_is_a_finding_and_not_the_end() {
+    let (store, _, _) = store();
+    store.load_directory(&TestImage::new(7).layout("b:1")).expect("loads");
+    let layers = files(&store, "layers/sha256", "");
+    layers.iter().for_each(|layer| flip(&layer.join("data")));
+    // Their blobs are whole, and more than may be unpacked by now.
+    let limits = Limits { layer_bytes: 99_000, ..Limits::default() };
+    let smaller = Store::with_limits(store.store.root(), limits).expect("opens");
+    let report = smaller.fsck(true, &|_| {}).expect("checks");
+    let lost = report.findings.iter().filter(|finding| matches!(finding.remedy, Remedy::PullAgain(_)));
+    assert_eq!((report.findings.len(), lost.count()), (4, 3), "{report:?}");
+    assert!(report.findings.iter().any(|finding| finding.problem.contains("the limit for one layer")));
+}
+
+#[test]
+fn what_is_visibly_damaged_is_replaced_by_a_load() {
+    // What is cut inside a layer's files only fsck sees.
+    let cases: [(Damage, &str, &str, usize); 8] = [
+        (remove, "layers/sha256", "data", 2),
+        (remove, "layers/sha256", "entries", 2),
+        (remove, "images/sha256", "metadata", 1),
+        (remove, "images/sha256", "image.json", 1),
+        (remove, "oci/blobs/sha256", "", 4),
+        (cut, "images/sha256", "metadata", 1),
+        (cut, "images/sha256", "image.json", 1),
+        (cut, "oci/blobs/sha256", "", 4),
+    ];
+    for (damage, directory, file, count) in cases {
+        for (index, archive) in (0..count).flat_map(|index| [(index, false), (index, true)]) {
+            let (store, image, layout) = store();
+            damage(&files(&store, directory, file)[index].components().collect::<PathBuf>());
+            match archive {
+                true => store.load_archive(image.layout("a:1").archive(false)),
+                false => store.store.load(LoadSource::Directory(layout), None, &Silent),
+            }
+            .unwrap_or_else(|error| panic!("{directory} {file}: {error}"));
+            assert_eq!(fsck(&store, false).findings, [], "{directory} {file}");
+            store.check();
+        }
+    }
+}
+
+#[test]
+fn documents_with_flipped_bits_are_replaced_by_a_load() {
+    let (store, image, layout) = store();
+    let manifest = Digest::of(image.manifest().to_string().as_bytes());
+    for document in [manifest, image.id()] {
+        flip(&store.store.blob_path(&document));
+        store.store.load(LoadSource::Directory(layout.clone()), None, &Silent).expect("loads");
+        assert_eq!(fsck(&store, false).findings, []);
+    }
 }
 
 #[test]

@@ -15,17 +15,24 @@ pub fn path(store: &Store, digest: &Digest) -> PathBuf {
     store.root.join("oci/blobs/sha256").join(digest.hex())
 }
 
-/// Adds a small document, synced.
+/// Whether a blob is here and has that size.
+pub fn has(store: &Store, digest: &Digest, size: u64) -> bool {
+    fs::metadata(path(store, digest)).is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
+}
+
+/// Adds a small document, synced. One that is here and damaged is replaced.
 pub fn add_document(session: &Session, bytes: &[u8]) -> Result<Digest> {
     let digest = Digest::of(bytes);
     let place = path(session.store, &digest);
-    if place.exists() {
+    if has(session.store, &digest, bytes.len() as u64)
+        && fs::read(&place).is_ok_and(|present| present == bytes)
+    {
         return Ok(digest);
     }
     let draft = session.draft("document");
     let mut file = durable::create(&draft)?;
     file.write_all(bytes).and_then(|()| file.sync_data()).at("writing", &draft)?;
-    durable::install(&draft, &place)?;
+    fs::rename(&draft, &place).at("creating", &place)?;
     Ok(digest)
 }
 

@@ -42,16 +42,24 @@ impl Store {
         let _lock = lock(&self.lock_path("names"))?;
         let names = Names::read(self)?;
         let ids: HashSet<ImageId> = names.all(self).iter().map(|named| named.id).collect();
-        let mut kept_layers = HashSet::new();
+        // What a damaged image needs, `fsck` may make it anew from: then all layers stay.
+        let (mut kept_layers, mut all_known) = (HashSet::new(), true);
+        let mut keep_layers = |id: &ImageId| match self.image_record(id) {
+            Ok(record) => kept_layers.extend(record.diff_ids()),
+            Err(_) => all_known = false,
+        };
+        ids.iter().for_each(&mut keep_layers);
         sweep(&session, &self.root.join("images/sha256"), |digest| {
             let id = ImageId(*digest);
-            let keep = ids.contains(&id) || in_use(&self.image_directory(&id));
-            if keep && let Ok(record) = self.image_record(&id) {
-                kept_layers.extend(record.diff_ids());
+            let only_in_use = !ids.contains(&id) && in_use(&self.image_directory(&id));
+            if only_in_use {
+                keep_layers(&id);
             }
-            keep
+            only_in_use || ids.contains(&id)
         })?;
-        sweep(&session, &self.root.join("layers/sha256"), |digest| kept_layers.contains(digest))?;
+        if all_known {
+            sweep(&session, &self.root.join("layers/sha256"), |digest| kept_layers.contains(digest))?;
+        }
 
         let mut kept_blobs = HashSet::new();
         let known = names.descriptors().iter().all(|entry| mark(self, entry, &mut kept_blobs).is_some());
@@ -90,11 +98,7 @@ fn sweep(session: &Session, directory: &Path, mut keep: impl FnMut(&Digest) -> b
             continue;
         };
         if !keep(&digest) {
-            // Out of sight at once; a directory is then removed file by file.
-            let trash = session.draft("trash");
-            fs::rename(entry.path(), &trash).at("removing", &entry.path())?;
-            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let _ = if is_directory { fs::remove_dir_all(&trash) } else { fs::remove_file(&trash) };
+            session.remove(&entry.path())?;
         }
     }
     Ok(())

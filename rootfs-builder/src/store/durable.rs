@@ -47,6 +47,15 @@ pub fn replace(path: &Path, draft: &Path, bytes: &[u8]) -> Result<()> {
     path.parent().map_or(Ok(()), sync_directory)
 }
 
+/// Moves each file of a directory's draft over the one that is in its place.
+pub fn replace_files(draft: &Path, place: &Path, files: &[&str]) -> Result<()> {
+    for file in files {
+        let (new, old) = (draft.join(file), place.join(file));
+        fs::rename(&new, &old).at("replacing", &old)?;
+    }
+    sync_directory(place)
+}
+
 /// Moves a synced file or directory of files to its place. Someone may have put the same content there before:
 /// then ours is left where it is, and `false` is returned.
 pub fn install(draft: &Path, place: &Path) -> Result<bool> {

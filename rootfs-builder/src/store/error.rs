@@ -68,7 +68,7 @@ pub enum Error {
     InUse { name: String },
     #[error("image {} has several names ({names}); remove them one by one, or force it", id.short())]
     SeveralNames { id: ImageId, names: String },
-    #[error("{} is damaged ({reason}); load or pull the image again", path.display())]
+    #[error("{} is damaged ({reason}); `vmrun fsck` repairs it, or says what to pull again", path.display())]
     Damaged { path: PathBuf, reason: String },
     #[error("{} was made by a newer vmrun (its store has version {found}, this one knows {known})", path.display())]
     NewerStore { path: PathBuf, found: String, known: &'static str },

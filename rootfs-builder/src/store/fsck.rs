@@ -12,11 +12,11 @@ use std::io;
 
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 
-use self::files::{check_layer, digest_file, rebuild_layer, remove, same_content};
+use self::files::{check_layer, digest_file, rebuild_layer, same_content};
 use super::error::{At, Error, Result};
 use super::names::{Names, ref_name, salvage};
 use super::session::{Session, lock};
-use super::{OCI_LAYOUT, Store, blobs, disk, durable, images};
+use super::{OCI_LAYOUT, Store, blobs, disk, durable, images, names};
 use crate::digest::Digest;
 use crate::image::ImageId;
 
@@ -84,9 +84,16 @@ struct Contents {
     blobs: BTreeMap<Digest, Needed>,
     /// By diff ID.
     layers: BTreeMap<Digest, Needed>,
-    /// A blob that unpacks to a layer, with its size.
-    sources: BTreeMap<Digest, (Digest, u64)>,
-    images: BTreeMap<ImageId, (ImageConfiguration, Vec<Digest>)>,
+    /// A blob that unpacks to a layer.
+    sources: BTreeMap<Digest, Digest>,
+    images: BTreeMap<ImageId, ImageSource>,
+}
+
+/// What an image's files are made from.
+struct ImageSource {
+    config: ImageConfiguration,
+    diff_ids: Vec<Digest>,
+    needed: Needed,
 }
 
 /// The images that need something, as their users call them.
@@ -106,6 +113,11 @@ impl Check<'_> {
 
     fn found(&mut self, what: String, problem: String, remedy: Remedy) {
         self.report.findings.push(Finding { what, problem, remedy });
+    }
+
+    /// What cannot be made anew.
+    fn lost(&mut self, what: String, problem: String, needed: &Needed) {
+        self.found(what, problem, Remedy::PullAgain(needed.iter().cloned().collect()));
     }
 
     /// What can be made anew was, or could be.
@@ -134,10 +146,25 @@ impl Check<'_> {
                 let entries = if self.repair { salvage(self.session)? } else { Vec::new() };
                 let problem = format!("{reason}; the images' names are lost, the images are not");
                 self.found("oci/index.json".into(), problem, self.mended());
+                self.lost_images()?;
                 Ok(entries)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Images that have no entry in an index that was made anew: without a manifest there is none.
+    fn lost_images(&mut self) -> Result<()> {
+        if !self.repair {
+            return Ok(());
+        }
+        let kept: BTreeSet<ImageId> =
+            Names::read(self.store())?.all(self.store()).iter().map(|named| named.id).collect();
+        for id in names::images_on_disk(self.store())?.into_iter().filter(|id| !kept.contains(id)) {
+            let problem = "its manifest is lost, too".to_owned();
+            self.found(format!("image {}", id.short()), problem, Remedy::PullAgain(vec![id.to_string()]));
+        }
+        Ok(())
     }
 
     /// Reads the manifests and configurations.
@@ -161,16 +188,17 @@ impl Check<'_> {
             let diff_ids: Vec<Digest> =
                 config.rootfs().diff_ids().iter().filter_map(|text| text.parse().ok()).collect();
             // Other tools may have put an image here that was never built.
-            if !self.store().image_directory(&id).exists() {
+            if !self.store().image_directory(&id).exists() && names::built_as(entry) != Some(id) {
                 continue;
             }
             for (diff_id, layer) in diff_ids.iter().zip(manifest.layers()) {
                 contents.layers.entry(*diff_id).or_default().insert(name.clone());
                 if let Some(blob) = digest_of(layer) {
-                    contents.sources.insert(*diff_id, (blob, layer.size()));
+                    contents.sources.insert(*diff_id, blob);
                 }
             }
-            contents.images.insert(id, (config, diff_ids));
+            let image = ImageSource { config, diff_ids, needed: Needed::new() };
+            contents.images.entry(id).or_insert(image).needed.insert(name);
         }
         Ok(contents)
     }
@@ -206,10 +234,9 @@ impl Check<'_> {
             Err(error) => format!("it cannot be read: {error}"),
         };
         if self.repair {
-            remove(&path)?;
+            self.session.remove(&path)?;
         }
-        let remedy = Remedy::PullAgain(needed.iter().cloned().collect());
-        self.found(format!("{kind} {}", digest.short()), problem, remedy);
+        self.lost(format!("{kind} {}", digest.short()), problem, needed);
         Ok(false)
     }
 
@@ -224,22 +251,22 @@ impl Check<'_> {
         let mut lost_layers = BTreeSet::new();
         for (diff_id, needed) in &contents.layers {
             (self.step)(&format!("layer {}", diff_id.short()));
-            let source = contents.sources.get(diff_id).filter(|(blob, _)| whole_blobs.contains(blob));
+            let source = contents.sources.get(diff_id).filter(|blob| whole_blobs.contains(blob));
             if !self.layer(diff_id, source, needed)? {
                 lost_layers.insert(*diff_id);
             }
         }
-        for (id, (config, diff_ids)) in &contents.images {
-            if !diff_ids.iter().any(|diff_id| lost_layers.contains(diff_id)) {
+        for (id, image) in &contents.images {
+            if !image.diff_ids.iter().any(|diff_id| lost_layers.contains(diff_id)) {
                 (self.step)(&format!("image {}", id.short()));
-                self.image(id, config, diff_ids)?;
+                self.image(id, image)?;
             }
         }
         Ok(())
     }
 
     /// Whether a layer's files are whole now, or could be made so.
-    fn layer(&mut self, diff_id: &Digest, source: Option<&(Digest, u64)>, needed: &Needed) -> Result<bool> {
+    fn layer(&mut self, diff_id: &Digest, source: Option<&Digest>, needed: &Needed) -> Result<bool> {
         let directory = self.store().layer_directory(diff_id);
         let _lock = lock(&self.store().lock_path(&format!("layer-{}", diff_id.hex())))?;
         let problem = match check_layer(&directory) {
@@ -251,25 +278,48 @@ impl Check<'_> {
             Err(problem) => problem,
         };
         let what = format!("layer {}", diff_id.short());
-        let Some((blob, size)) = source else {
-            if self.repair {
-                remove(&directory)?;
-            }
-            self.found(what, problem, Remedy::PullAgain(needed.iter().cloned().collect()));
-            return Ok(false);
+        let made = match (source, self.repair) {
+            (None, _) => Err(problem.clone()),
+            (Some(_), false) => Ok(()),
+            (Some(blob), true) => unless_of_disk(rebuild_layer(self.session, diff_id, blob, &what))?
+                .map_err(|error| format!("{problem}, and it cannot be made anew: {error}")),
         };
-        if self.repair {
-            rebuild_layer(self.session, diff_id, blob, *size, &what)?;
+        match made {
+            Ok(()) => self.found(what, problem, self.mended()),
+            Err(problem) => {
+                if self.repair {
+                    self.session.remove(&directory)?;
+                }
+                self.lost(what, problem, needed);
+                return Ok(false);
+            }
         }
-        self.found(what, problem, self.mended());
         Ok(self.repair)
     }
 
+    fn image(&mut self, id: &ImageId, image: &ImageSource) -> Result<()> {
+        let what = format!("image {}", id.short());
+        match unless_of_disk(self.compare_image(id, image, &what))? {
+            Ok(()) => {}
+            Err(error) => self.lost(what, format!("it cannot be made: {error}"), &image.needed),
+        }
+        Ok(())
+    }
+
     /// Builds an image's files again and compares.
-    fn image(&mut self, id: &ImageId, config: &ImageConfiguration, diff_ids: &[Digest]) -> Result<()> {
+    fn compare_image(&mut self, id: &ImageId, image: &ImageSource, what: &str) -> Result<()> {
         let place = self.store().image_directory(id);
-        let draft = images::build_draft(self.session, *id, config, diff_ids)?;
+        let diff_ids = &image.diff_ids;
+        let draft = images::build_draft(self.session, *id, &image.config, diff_ids)?;
         self.report.images += 1;
+        if !place.exists() {
+            if self.repair {
+                durable::install(&draft, &place)?;
+                place.parent().map_or(Ok(()), durable::sync_directory)?;
+            }
+            self.found(what.to_owned(), "its directory is missing".into(), self.mended());
+            return Ok(());
+        }
         let mut files = vec![("metadata", draft.join("metadata")), ("image.json", draft.join("image.json"))];
         // Few images have been wanted as ext4.
         if place.join(disk::EXT4).exists() {
@@ -288,9 +338,17 @@ impl Check<'_> {
                 fs::rename(&new, &old).at("replacing", &old)?;
                 durable::sync_directory(&place)?;
             }
-            self.found(format!("the {file} of image {}", id.short()), problem, self.mended());
+            self.found(format!("the {file} of {what}"), problem, self.mended());
         }
         Ok(())
+    }
+}
+
+/// What went wrong with one thing, apart from what is wrong with the store's file system and ends the check.
+fn unless_of_disk<T>(result: Result<T>) -> Result<Result<T>> {
+    match result {
+        Err(error @ (Error::Full(_) | Error::Io { .. })) => Err(error),
+        other => Ok(other),
     }
 }
 

@@ -145,6 +145,12 @@ impl Store {
         parse_record(&path, &bytes)
     }
 
+    /// Whether an image's own files are here, as far as can be seen without reading them.
+    pub(super) fn has_image(&self, id: &ImageId) -> bool {
+        let length = fs::metadata(self.image_directory(id).join("metadata")).map(|metadata| metadata.len());
+        self.image_record(id).is_ok_and(|record| length.is_ok_and(|length| length == record.metadata_length))
+    }
+
     /// The images, newest first, each as often as it has names.
     pub fn images(&self) -> Result<Vec<ImageSummary>> {
         let mut summaries = Vec::new();
@@ -247,13 +253,19 @@ fn is_called(image: &Named, wanted: &Reference) -> bool {
     }
 }
 
-/// Builds the disk of an image whose layers are in the store: its metadata, which is all that is its own.
+/// Builds the disk of an image whose layers are in the store: its metadata, which is all that is its own. One that is
+/// here and visibly damaged is replaced.
 pub(super) fn build(session: &Session, id: ImageId, checked: &CheckedConfig) -> Result<()> {
-    let place = session.store.image_directory(&id);
-    if place.exists() {
+    if session.store.has_image(&id) {
         return Ok(());
     }
-    durable::install(&build_draft(session, id, &checked.config, &checked.diff_ids)?, &place).map(|_| ())
+    let draft = build_draft(session, id, &checked.config, &checked.diff_ids)?;
+    let place = session.store.image_directory(&id);
+    // A whole one is left as it is: machines hold its `image.json`.
+    match durable::install(&draft, &place)? || session.store.has_image(&id) {
+        true => Ok(()),
+        false => durable::replace_files(&draft, &place, &["metadata", "image.json"]),
+    }
 }
 
 /// As [`build`], but leaves the image's directory as a draft, synced.

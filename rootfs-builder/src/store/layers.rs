@@ -15,6 +15,9 @@ use crate::erofs::LayerFiles;
 use crate::parallel;
 use crate::progress::{LayerName, LayerOutcome, Progress};
 
+/// What is in a layer's directory.
+pub const FILES: [&str; 2] = ["data", "entries"];
+
 /// A layer as an image names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -43,7 +46,8 @@ impl Store {
     }
 
     pub(super) fn has_layer(&self, diff_id: &Digest) -> bool {
-        self.layer_directory(diff_id).exists()
+        let directory = self.layer_directory(diff_id);
+        FILES.iter().all(|file| directory.join(file).exists())
     }
 
     /// A link from a blob's digest to the layer that it was seen to unpack to.
@@ -51,11 +55,11 @@ impl Store {
         self.root.join("layers/blobs").join(blob.hex())
     }
 
-    /// The diff ID of a blob that was unpacked before and that the store still has, with its layer.
-    pub(super) fn known_diff_id(&self, blob: &Digest) -> Option<Digest> {
+    /// The diff ID of a blob of that size that was unpacked before and that the store still has, with its layer.
+    pub(super) fn known_diff_id(&self, blob: &Digest, size: u64) -> Option<Digest> {
         let target = fs::read_link(self.pairing_path(blob)).ok()?;
         let diff_id = Digest::from_hex(target.file_name()?.to_str()?).ok()?;
-        (self.has_layer(&diff_id) && blobs::path(self, blob).exists()).then_some(diff_id)
+        (self.has_layer(&diff_id) && blobs::has(self, blob, size)).then_some(diff_id)
     }
 
     /// Where layers are whose data files have these lengths in bytes.
@@ -91,7 +95,7 @@ pub fn ensure<'s>(
     progress.layer_started(name, Some(wanted.size));
     let _lock = lock(&store.lock_path(&format!("layer-{}", wanted.diff_id.hex())))?;
     let what = format!("layer {}", wanted.blob.short());
-    if let Some(known) = store.known_diff_id(&wanted.blob) {
+    if let Some(known) = store.known_diff_id(&wanted.blob, wanted.size) {
         let outcome = match known == wanted.diff_id {
             true => LayerOutcome::AlreadyHere,
             false => LayerOutcome::Failed,
@@ -103,7 +107,7 @@ pub fn ensure<'s>(
     let request = Request {
         what: &what,
         expected: Some((wanted.blob, wanted.size)),
-        keep_blob: !blobs::path(store, &wanted.blob).exists(),
+        keep_blob: !blobs::has(store, &wanted.blob, wanted.size),
         compress: false,
         build_layer: !store.has_layer(&wanted.diff_id),
         blob_matters: true,
@@ -183,11 +187,17 @@ pub fn add(session: &Session, ingested: Ingested, expected: Option<Digest>, what
     }
     let mut warnings = Vec::new();
     if let Some(BuiltLayer { draft, summary }) = built {
-        durable::install(&draft, &store.layer_directory(&diff_id))?;
+        let place = store.layer_directory(&diff_id);
+        // Somebody else may have added it; or half of it was here.
+        if !durable::install(&draft, &place)? && !store.has_layer(&diff_id) {
+            durable::replace_files(&draft, &place, &FILES)?;
+        }
         warnings = summary.warnings;
     }
     if let Some(draft) = draft {
-        durable::install(&draft, &blobs::path(store, &blob))?;
+        // If there is one, it is the same, or damaged.
+        let place = blobs::path(store, &blob);
+        fs::rename(&draft, &place).at("creating", &place)?;
     }
     // Only spares a later load the unpacking, so it need not be synced; a wrong one cannot come to be.
     let pairing = store.pairing_path(&blob);

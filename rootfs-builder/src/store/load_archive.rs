@@ -90,7 +90,7 @@ fn read_candidate(
 ) -> Result<Candidate> {
     progress.layer_started(name, Some(size));
     let digest = digest_in(path);
-    let known = digest.and_then(|digest| session.store.known_diff_id(&digest));
+    let known = digest.and_then(|digest| session.store.known_diff_id(&digest, size));
     let what = format!("layer {}", name.label);
     let request = Request {
         what: &what,
@@ -133,7 +133,7 @@ impl Archive<'_> {
         let mut warnings = Vec::new();
         for layer in &image.layers {
             let path = archive::blob_path(&layer.blob);
-            let added = match self.session.store.known_diff_id(&layer.blob) {
+            let added = match self.session.store.known_diff_id(&layer.blob, layer.size) {
                 Some(diff_id) => Added::known(self.session.store, layer.blob, layer.size, diff_id)?,
                 None => self.add_layer(&path, layer.diff_id)?,
             };

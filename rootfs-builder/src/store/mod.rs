@@ -128,7 +128,7 @@ impl Store {
     /// it may succeed another time, what came of it is left for that: who succeeds next removes the rest.
     fn adding<T>(&self, add: impl FnOnce(&session::Session) -> Result<T>) -> Result<T> {
         let session = session::Session::begin(self)?;
-        let result = add(&session);
+        let result = names::begin(&session).and_then(|()| add(&session));
         drop(session);
         // The result is what counts; the next removal tries again.
         let _ = match &result {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType, SCHEMA_VERSION};
 
@@ -37,14 +37,20 @@ pub struct Named {
 }
 
 impl Names {
-    /// Reads the index. It is only ever replaced as a whole, so no lock is needed to read it.
+    /// Reads the index. It is only ever replaced as a whole, so no lock is needed to read it. One that is missing
+    /// though there are images is damage, lest they be taken for nobody's and removed.
     pub fn read(store: &Store) -> Result<Names> {
-        let path = store.root.join("oci/index.json");
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let path = index_path(store);
+        let mut bytes = read_if_there(&path)?;
+        if bytes.is_none() {
+            if images_on_disk(store)?.is_empty() {
                 return Ok(Names { path, entries: Vec::new() });
             }
-            bytes => bytes.at("reading", &path)?,
+            // Somebody may just have added the first image.
+            bytes = read_if_there(&path)?;
+        }
+        let Some(bytes) = bytes else {
+            return Err(Error::Damaged { path, reason: "it is missing".into() });
         };
         let index: ImageIndex = serde_json::from_slice(&bytes)
             .map_err(|error| Error::Damaged { path: path.clone(), reason: error.to_string() })?;
@@ -129,6 +135,43 @@ impl Names {
     }
 }
 
+fn index_path(store: &Store) -> PathBuf {
+    store.root.join("oci/index.json")
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        bytes => bytes.map(Some).at("reading", path),
+    }
+}
+
+/// The images that have files of their own here, whether the index has them or not.
+pub fn images_on_disk(store: &Store) -> Result<Vec<ImageId>> {
+    let directory = store.root.join("images/sha256");
+    let mut ids = Vec::new();
+    for entry in fs::read_dir(&directory).at("reading", &directory)? {
+        let name = entry.at("reading", &directory)?.file_name();
+        ids.extend(name.to_str().and_then(|name| Digest::from_hex(name).ok()).map(ImageId));
+    }
+    Ok(ids)
+}
+
+/// Makes an index without entries where there is neither one nor an image, before the first is added: from then on
+/// its absence means that it was lost.
+pub fn begin(session: &Session) -> Result<()> {
+    let store = session.store;
+    let path = index_path(store);
+    if path.exists() {
+        return Ok(());
+    }
+    let _lock = lock(&store.lock_path("names"))?;
+    match path.exists() || !images_on_disk(store)?.is_empty() {
+        true => Ok(()),
+        false => Names { path, entries: Vec::new() }.write(session),
+    }
+}
+
 /// JSON with sorted keys: the same value is always the same bytes.
 pub fn sorted_json(value: &impl serde::Serialize) -> io::Result<Vec<u8>> {
     Ok(serde_json::to_vec(&serde_json::to_value(value)?)?)
@@ -136,6 +179,11 @@ pub fn sorted_json(value: &impl serde::Serialize) -> io::Result<Vec<u8>> {
 
 fn annotation<'a>(entry: &'a Descriptor, key: &str) -> Option<&'a String> {
     entry.annotations().as_ref().and_then(|annotations| annotations.get(key))
+}
+
+/// The image that was built here for an entry, as vmrun notes it.
+pub fn built_as(entry: &Descriptor) -> Option<ImageId> {
+    annotation(entry, IMAGE_ID)?.parse().ok()
 }
 
 pub fn ref_name(entry: &Descriptor) -> Option<&String> {
@@ -160,16 +208,19 @@ fn id_of(store: &Store, manifest: &Digest) -> Option<ImageId> {
     store.image_directory(&id).exists().then_some(id)
 }
 
-/// Replaces an index that cannot be read by one with every image whose manifest, configuration and disk are there,
-/// nameless. The old one stays beside it.
+/// Replaces an index that is lost or cannot be read by one with every image whose manifest, configuration and disk are
+/// there, nameless. The old one stays beside it.
 pub fn salvage(session: &Session) -> Result<Vec<Descriptor>> {
     let store = session.store;
     let _lock = lock(&store.lock_path("names"))?;
-    let path = store.root.join("oci/index.json");
+    let path = index_path(store);
     // A link, so that there is an index at every moment: without one all images would be nobody's.
     let aside = path.with_extension("json.damaged");
     let _ = fs::remove_file(&aside);
-    fs::hard_link(&path, &aside).at("keeping", &path)?;
+    match fs::hard_link(&path, &aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).at("keeping", &path),
+        _ => {}
+    }
     let mut index = Names { path, entries: Vec::new() };
     let directory = store.root.join("oci/blobs/sha256");
     for entry in fs::read_dir(&directory).at("reading", &directory)? {

@@ -1,18 +1,16 @@
 //! `vmrun pull`: an image from where its documents and layers are fetched one by one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::io::Read;
 
 use oci_spec::image::{Descriptor, MediaType};
 use serde::Deserialize;
 
-use super::collect::mark;
 use super::error::{Error, Result};
 use super::images::{Record, find};
 use super::load::build_image;
 use super::names::Names;
-use super::{Store, layers, names};
+use super::{Store, blobs, layers, names};
 use crate::archive::{self, Documents, FoundLayer};
 use crate::digest::Digest;
 use crate::image::{ImageId, Platform};
@@ -122,18 +120,22 @@ impl Store {
             return Ok(None);
         };
         let fits = self.image_record(&found.id).is_ok_and(|record| {
-            platform.takes(record.platform()) && self.is_complete(&found.manifest, &record)
+            platform.takes(record.platform()) && self.is_complete(&found.id, &found.manifest, &record)
         });
         let known = Known { id: found.id, manifest: found.manifest, pulled: found.pulled };
         Ok(fits.then_some(known))
     }
 
-    /// Whether everything that an image needs is here. `fsck` takes away what is damaged.
-    fn is_complete(&self, manifest: &Digest, record: &Record) -> bool {
-        let entry = Descriptor::new(MediaType::ImageManifest, 0, manifest.to_oci());
-        let mut needed = HashSet::new();
-        mark(self, &entry, &mut needed).is_some()
-            && needed.iter().all(|blob| self.blob_path(blob).exists())
+    /// Whether everything that an image needs is here: its documents whole, all else as far as can be seen without
+    /// reading it. `fsck` takes away what is damaged.
+    fn is_complete(&self, id: &ImageId, manifest: &Digest, record: &Record) -> bool {
+        let has_blob = |layer: &Descriptor| {
+            let digest = layer.digest().to_string().parse();
+            digest.is_ok_and(|digest| blobs::has(self, &digest, layer.size()))
+        };
+        blobs::manifest(self, manifest).is_ok_and(|manifest| manifest.layers().iter().all(has_blob))
+            && blobs::document(self, &id.0).is_ok()
+            && self.has_image(id)
             && record.diff_ids().all(|diff_id| self.has_layer(&diff_id))
     }
 }

@@ -54,8 +54,13 @@ impl Store {
                 continue;
             }
             let path = self.blob_path(&digest);
-            if !fs::metadata(&path).is_ok_and(|metadata| metadata.len() == size) {
-                return Err(Error::MissingBlob { what: name.to_string(), blob: digest });
+            match fs::metadata(&path).map(|metadata| metadata.len()) {
+                Ok(length) if length == size => {}
+                Ok(length) => {
+                    let reason = format!("it has {length} bytes instead of {size}");
+                    return Err(Error::Damaged { path, reason });
+                }
+                Err(_) => return Err(Error::MissingBlob { what: name.to_string(), blob: digest }),
             }
             let having = others.iter().filter(|(_, blobs)| blobs.contains(&digest));
             let elsewhere: BTreeSet<&String> = having.map(|(repository, _)| repository).collect();

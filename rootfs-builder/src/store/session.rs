@@ -62,6 +62,22 @@ impl<'a> Session<'a> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.directory.join(format!("{kind}-{number}"))
     }
+
+    /// Removes a file or a directory of the store, if it is there: out of sight at once, then file by file.
+    pub fn remove(&self, path: &Path) -> Result<()> {
+        let trash = self.draft("trash");
+        match fs::rename(path, &trash) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.at("removing", path)?,
+        }
+        self.discard(&trash);
+        Ok(())
+    }
+
+    /// Removes a draft that is no longer wanted. What stays behind goes with the session.
+    pub fn discard(&self, draft: &Path) {
+        let _ = if draft.is_dir() { fs::remove_dir_all(draft) } else { fs::remove_file(draft) };
+    }
 }
 
 impl Drop for Session<'_> {

@@ -65,3 +65,53 @@ fn layers_are_repaired_and_blobs_are_pulled_again() {
     let again = run(&["pull", &name]).succeeds();
     assert!(again.text().contains("Image is up to date"), "{}", again.text());
 }
+
+#[test]
+fn a_pull_brings_what_was_lost_or_cut_short() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let registry = DockerRegistry::start();
+    let name = registry.name("it:latest");
+    let layered = format!("oci:{}:latest", image_file("layered").display());
+    registry.skopeo_copy(&[], &layered, &format!("docker://{name}"));
+    let run = |words: &[&str]| vmrun(words).home(home).run();
+    run(&["pull", "-q", &name]).succeeds();
+
+    let blob = largest(home, "oci/blobs");
+    let before = fs::read(&blob).unwrap();
+    fs::write(&blob, &before[..before.len() / 2]).unwrap();
+    let pulled = run(&["pull", &name]).succeeds();
+    assert!(pulled.text().contains("Downloaded newer image"), "{}", pulled.text());
+    assert!(fs::read(&blob).unwrap() == before);
+
+    let data = largest(home, "layers/sha256");
+    fs::remove_file(&data).unwrap();
+    run(&["pull", &name]).succeeds();
+    assert!(data.exists());
+    run(&["fsck", "--quiet"]).succeeds();
+}
+
+#[test]
+fn a_lost_index_is_said_and_made_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let file = image_file("busybox.tar");
+    let file = file.to_str().unwrap();
+    let run = |words: &[&str]| vmrun(words).home(home).run();
+    run(&["import", file, "a"]).succeeds();
+    fs::remove_file(home.join("oci/index.json")).unwrap();
+
+    for command in [&["images"][..], &["import", file, "b"], &["prune", "--force"], &["rmi", "a"]] {
+        let refused = run(command).exits_with(125);
+        assert!(
+            refused.stderr.contains("oci/index.json is damaged (it is missing); `vmrun fsck`"),
+            "{command:?}"
+        );
+    }
+    let repaired = run(&["fsck"]).exits_with(1);
+    assert!(repaired.text().contains("names are lost, the images are not: repaired"), "{}", repaired.text());
+    let listed = run(&["images", "--quiet"]).succeeds().text();
+    // What was imported a moment ago is another image than the first only by its time.
+    assert!((1..=2).contains(&listed.lines().count()), "{listed}");
+    run(&["fsck", "--quiet"]).succeeds();
+}

@@ -58,14 +58,11 @@ pub fn check_layer(directory: &Path) -> std::result::Result<u64, String> {
 
 /// Puts each file of the layer in the place of the one that is there. They follow from the blob alone, so that old
 /// and new ones fit together.
-pub fn rebuild_layer(
-    session: &Session,
-    diff_id: &Digest,
-    blob: &Digest,
-    size: u64,
-    what: &str,
-) -> Result<()> {
+pub fn rebuild_layer(session: &Session, diff_id: &Digest, blob: &Digest, what: &str) -> Result<()> {
     let path = blobs::path(session.store, blob);
+    let mut file = File::open(&path).at("opening", &path)?;
+    // Not what a manifest says: that may be wrong, while the blob has its digest.
+    let size = file.metadata().at("reading", &path)?.len();
     let request = Request {
         what,
         expected: Some((*blob, size)),
@@ -76,19 +73,15 @@ pub fn rebuild_layer(
         name: &LayerName { index: 0, label: blob.short() },
         progress: &Silent,
     };
-    let mut file = File::open(&path).at("opening", &path)?;
     let IngestedLayer { diff_id: actual, built, .. } = ingest(session, &mut file, &request)?.layer?;
     layers::check_diff_id(what, *diff_id, actual)?;
-    let Some(built) = built else { return Ok(()) };
     let place = session.store.layer_directory(diff_id);
-    if durable::install(&built.draft, &place)? {
-        return Ok(());
+    match built {
+        Some(built) if !durable::install(&built.draft, &place)? => {
+            durable::replace_files(&built.draft, &place, &layers::FILES)
+        }
+        _ => Ok(()),
     }
-    for file in ["data", "entries"] {
-        let (new, old) = (built.draft.join(file), place.join(file));
-        fs::rename(&new, &old).at("replacing", &old)?;
-    }
-    durable::sync_directory(&place)
 }
 
 pub fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
@@ -105,13 +98,5 @@ pub fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
         if length == 0 {
             return Ok(true);
         }
-    }
-}
-
-pub fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("removing", path),
-        _ => Ok(()),
     }
 }
