@@ -17,7 +17,7 @@ use crate::virtio::pmem::PmemDevice;
 use crate::virtio::pmem::mapping::{self, Mapping, PrivateCopy};
 use crate::virtio::rng::Rng;
 use crate::virtio::vsock::VsockDevice;
-use crate::virtio::{self, Frontend, GuestRam, MmioTransport, PciTransport, VirtioDevice};
+use crate::virtio::{self, DeviceMemory, Frontend, GuestRam, MmioTransport, PciTransport, VirtioDevice};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -27,6 +27,8 @@ pub enum Error {
     Disk { path: PathBuf, source: disk::Error },
     #[error("memory of {path}")]
     Memory { path: PathBuf, source: mapping::Error },
+    #[error("creating a pipe")]
+    Pipe(#[source] io::Error),
     #[error(transparent)]
     Virtio(#[from] virtio::device::Error),
 }
@@ -36,18 +38,14 @@ pub struct Devices {
     /// In the order of their addresses: pmem, blocks, vsock (or the console in its place), rng, balloon.
     pub transports: Transports,
     /// What the guest is to see of persistent memory, and at which guest-physical address.
-    pub pmem: Vec<(u64, Mapping)>,
+    pub pmem: Vec<(u64, Arc<Mapping>)>,
     pub troubles: Arc<Troubles>,
 }
 
 impl Devices {
     /// Opens everything the spec names and builds the devices over it.
     /// Their messages, where they send any, go to `sink`.
-    pub fn build(
-        spec: &MachineSpec,
-        memory: &Arc<GuestRam>,
-        sink: Arc<dyn MessageSink>,
-    ) -> Result<Self, Error> {
+    pub fn build(spec: &MachineSpec, ram: &GuestRam, sink: Arc<dyn MessageSink>) -> Result<Self, Error> {
         let mut devices: Vec<Arc<Mutex<dyn VirtioDevice>>> = Vec::with_capacity(spec.devices());
         let mut pmem = Vec::with_capacity(spec.pmem.len());
         let troubles = Arc::new(Troubles::default());
@@ -61,7 +59,7 @@ impl Devices {
             let mapping = mapping.map_err(|source| Error::Memory { path: first(&one.parts), source })?;
             devices.push(Arc::new(Mutex::new(PmemDevice::new(start, mapping.size()))));
             let next = (start + mapping.size()).next_multiple_of(layout::PERSISTENT_MEMORY_ALIGNMENT);
-            pmem.push((start, mapping));
+            pmem.push((start, Arc::new(mapping)));
             start = next;
         }
         for one in &spec.blocks {
@@ -95,9 +93,10 @@ impl Devices {
         if spec.balloon {
             devices.push(Arc::new(Mutex::new(Balloon::default())));
         }
+        let memory = DeviceMemory::new(ram.clone(), pmem.clone()).map(Arc::new).map_err(Error::Pipe)?;
         let transports = match spec.transport {
-            Transport::Mmio => Transports::mmio(devices, memory)?,
-            Transport::Pci => Transports::pci(devices, memory, sink)?,
+            Transport::Mmio => Transports::mmio(devices, &memory)?,
+            Transport::Pci => Transports::pci(devices, &memory, sink)?,
         };
         Ok(Self { transports, pmem, troubles })
     }
@@ -110,14 +109,14 @@ pub enum Transports {
 }
 
 impl Transports {
-    fn mmio(devices: Vec<Arc<Mutex<dyn VirtioDevice>>>, memory: &Arc<GuestRam>) -> Result<Self, Error> {
+    fn mmio(devices: Vec<Arc<Mutex<dyn VirtioDevice>>>, memory: &Arc<DeviceMemory>) -> Result<Self, Error> {
         let transports = devices.into_iter().map(|device| MmioTransport::new(device, memory.clone()));
         Ok(Self::Mmio(transports.collect::<Result<_, _>>()?))
     }
 
     fn pci(
         devices: Vec<Arc<Mutex<dyn VirtioDevice>>>,
-        memory: &Arc<GuestRam>,
+        memory: &Arc<DeviceMemory>,
         sink: Arc<dyn MessageSink>,
     ) -> Result<Self, Error> {
         let mut transports = Vec::with_capacity(devices.len());

@@ -55,7 +55,7 @@ pub enum Error {
 pub struct Machine {
     vm: Arc<VmFd>,
     vcpus: Vec<Vcpu>,
-    memory: Arc<GuestRam>,
+    memory: GuestRam,
     devices: Devices,
 }
 
@@ -65,7 +65,7 @@ impl Machine {
         spec.validate()?;
         let kvm = Kvm::new().map_err(Error::OpenKvm)?;
         let vm = Arc::new(create_vm(&kvm)?);
-        let memory = Arc::new(memory::allocate(spec.memory)?);
+        let memory = memory::allocate(spec.memory)?;
         let entry = x86_64::load(&spec, &memory)?;
         let devices = Devices::build(&spec, &memory, vm.clone())?;
         map_memory(&vm, &memory, &devices)?;
@@ -336,7 +336,8 @@ mod tests {
         let block =
             |disk| Arc::new(Mutex::new(BlockDevice::new(disk, "disk"))) as Arc<Mutex<dyn VirtioDevice>>;
         let devices = [block(read), block(written()), Arc::new(Mutex::new(Rng::default())), block(written())];
-        let memory = Arc::new(memory::allocate(2 << 20).unwrap());
+        let memory = memory::allocate(2 << 20).unwrap();
+        let memory = Arc::new(crate::virtio::DeviceMemory::new(memory, vec![]).unwrap());
         let frontends = devices.map(|device| {
             let line = |_| Ok(crate::virtio::Interrupt::line().unwrap());
             Frontend::new(device, memory.clone(), line).unwrap()

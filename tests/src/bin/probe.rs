@@ -1,11 +1,12 @@
 //! A static program for images: what no shell can tell about a machine from inside.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use libc::O_DIRECT;
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -14,9 +15,10 @@ fn main() -> ExitCode {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["dax", path] => dax(path),
         ["read", path] => read(path),
+        ["direct", from, to] => direct(from, to),
         ["trap"] => trap(),
         _ => {
-            eprintln!("probe dax PATH | probe read DIRECTORY | probe trap");
+            eprintln!("probe dax PATH | probe read DIRECTORY | probe direct FROM TO | probe trap");
             ExitCode::from(2)
         }
     }
@@ -91,6 +93,36 @@ fn touch(file: &File, length: usize) -> io::Result<()> {
         }
         Ok(munmap(address, length)?)
     }
+}
+
+/// Writes a file's whole pages to a new one, straight from a mapping of the first to the disk of the second, which is
+/// what O_DIRECT means.
+fn direct(from: &str, to: &str) -> ExitCode {
+    match write_directly(from, to) {
+        Ok(length) => {
+            println!("direct {length}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("probe: {from} to {to}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write_directly(from: &str, to: &str) -> io::Result<usize> {
+    let from = File::open(from)?;
+    let length = (from.metadata()?.len() / PAGE * PAGE) as usize;
+    let to = OpenOptions::new().write(true).create_new(true).custom_flags(O_DIRECT).open(to)?;
+    // SAFETY: a new mapping at an address of the kernel's choice, of a file that nobody changes, not longer than it;
+    // it is read within its length and never undone.
+    let bytes = unsafe {
+        let address = mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, &from, 0)?;
+        std::slice::from_raw_parts(address.cast::<u8>(), length)
+    };
+    (&to).write_all(bytes)?;
+    to.sync_all()?;
+    Ok(length)
 }
 
 /// KiB of files in the guest's memory.

@@ -37,6 +37,17 @@ fn the_images_files_are_mapped_and_not_copied() {
     assert_eq!(seen.value("dax"), "true");
 }
 
+/// Mapped pages of an image are none of the guest's RAM: devices get them all the same.
+#[test]
+fn what_is_mapped_of_an_image_can_be_written_past_the_page_cache() {
+    let script = "probe dax /bin/busybox; probe direct /bin/busybox /data/copy; echo 3 >/proc/sys/vm/drop_caches
+        size=$(wc -c </data/copy); [ $size -gt 100000 ] && head -c $size /bin/busybox | cmp - /data/copy && echo copy same";
+    for words in [&["--transport", "mmio"][..], &["--transport", "pci"], &["--no-share"]] {
+        let seen = machine("busybox").with(words).shell(script).run().succeeds();
+        assert_eq!([seen.value("dax"), seen.value("copy")], ["true", "same"], "{words:?}");
+    }
+}
+
 #[test]
 fn an_image_on_a_block_device_is_copied_and_writable_alike() {
     let seen = machine("busybox")

@@ -13,7 +13,7 @@ use vm_memory::{GuestAddress, GuestMemory, Permissions, VolatileSlice};
 use super::chain::Chain;
 use super::device::{Activation, Error, VirtioDevice};
 use super::ring::Ring;
-use super::{COMMON_FEATURES, GuestRam, read_config_bytes};
+use super::{COMMON_FEATURES, DeviceMemory, read_config_bytes};
 
 /// Feature bits (virtio 1.2, section 5.5.3).
 const VIRTIO_BALLOON_F_DEFLATE_ON_OOM: u32 = 2;
@@ -47,7 +47,7 @@ pub struct Balloon {
 }
 
 struct Active {
-    memory: Arc<GuestRam>,
+    memory: Arc<DeviceMemory>,
     inflate: Ring,
     deflate: Ring,
     reports: Vec<Ring>,
@@ -127,7 +127,7 @@ impl VirtioDevice for Balloon {
 }
 
 /// Takes the pages whose numbers are in `chain`.
-fn take_pages(memory: &GuestRam, chain: &Chain) -> u32 {
+fn take_pages(memory: &DeviceMemory, chain: &Chain) -> u32 {
     let mut numbers = vec![0; chain.readable.len().min(PAGES_PER_REQUEST * 4)];
     chain.readable.copy_to(&mut numbers);
     let pages = numbers

@@ -1,9 +1,10 @@
 //! A descriptor chain, checked: the guest's buffers as slices of its memory that exist.
 
 use virtio_queue::DescriptorChain;
-use vm_memory::{GuestMemory, Permissions, VolatileSlice};
+use vm_memory::VolatileSlice;
 
-use super::GuestRam;
+use super::device_memory::Detour;
+use super::{DeviceMemory, GuestRam};
 
 /// The most slices that one chain may have: Linux's UIO_MAXIOV, so that a chain fits in one system call. Our devices
 /// tell their drivers to stay far below.
@@ -16,17 +17,41 @@ pub struct Chain<'m> {
     pub head: u16,
     pub readable: Buffers<'m>,
     pub writable: Buffers<'m>,
+    /// The last byte that the device may write, of a chain that is refused: there a driver finds how its request ended,
+    /// if the device has such a thing. Empty when the chain is fine, and when this byte is not to be known either.
+    pub refused_at: Buffers<'m>,
 }
 
 impl<'m> Chain<'m> {
     /// Walks the descriptors. A chain that breaks the rules (a buffer outside of guest memory, a readable one after a
     /// writable one, a broken link, too many) comes out with no buffers at all: too short for any device.
-    pub fn collect(descriptors: DescriptorChain<&'m GuestRam>, memory: &'m GuestRam) -> Self {
+    pub fn collect(descriptors: DescriptorChain<&'m GuestRam>, memory: &'m DeviceMemory) -> Self {
         let head = descriptors.head_index();
-        match collect_buffers(descriptors, memory) {
-            Some((readable, writable)) => Self { head, readable, writable },
-            None => Self { head, readable: Buffers::default(), writable: Buffers::default() },
+        let (mut readable, mut writable) = (Buffers::default(), Buffers::default());
+        let (mut fine, mut last) = (true, None);
+        // One more than there may be, which then is not the last.
+        for (count, descriptor) in descriptors.take(MAX_SLICES + 1).enumerate() {
+            let (address, length) = (descriptor.addr().0, u64::from(descriptor.len()));
+            let mut append = || match descriptor.is_write_only() {
+                true => memory.append_writable(&mut writable, address, length),
+                false if writable.slices.is_empty() => memory.append_readable(&mut readable, address, length),
+                false => None,
+            };
+            fine = fine && append().is_some();
+            last = (count < MAX_SLICES).then_some(descriptor);
         }
+        // The walk also ends, silently, where a link points outside of the table or its table outside of memory.
+        let last = last.filter(|descriptor| !descriptor.has_next());
+        if fine && last.is_some() && readable.slices.len() + writable.slices.len() <= MAX_SLICES {
+            return Self { head, readable, writable, refused_at: Buffers::default() };
+        }
+        let mut refused_at = Buffers::default();
+        if let Some(last) = last.filter(|descriptor| descriptor.is_write_only() && descriptor.len() > 0) {
+            let end = last.addr().0.checked_add(u64::from(last.len()) - 1);
+            // Left empty where it is not RAM.
+            let _ = end.and_then(|end| memory.append_writable(&mut refused_at, end, 1));
+        }
+        Self { head, readable: Buffers::default(), writable: Buffers::default(), refused_at }
     }
 
     /// Bytes in both directions.
@@ -39,36 +64,13 @@ impl<'m> Chain<'m> {
     }
 }
 
-fn collect_buffers<'m>(
-    descriptors: DescriptorChain<&'m GuestRam>,
-    memory: &'m GuestRam,
-) -> Option<(Buffers<'m>, Buffers<'m>)> {
-    let (mut readable, mut writable) = (Buffers::default(), Buffers::default());
-    let mut expects_next = false;
-    for (count, descriptor) in descriptors.enumerate() {
-        if count == MAX_SLICES {
-            return None;
-        }
-        expects_next = descriptor.has_next();
-        let (buffers, access) = match descriptor.is_write_only() {
-            true => (&mut writable, Permissions::Write),
-            false if writable.slices.is_empty() => (&mut readable, Permissions::Read),
-            false => return None,
-        };
-        for slice in memory.get_slices(descriptor.addr(), descriptor.len() as usize, access).ok()? {
-            buffers.push(slice.ok()?);
-        }
-    }
-    // The walk also ends, silently, where a link points outside of the table or its table outside of memory.
-    let whole = !expects_next && readable.slices.len() + writable.slices.len() <= MAX_SLICES;
-    whole.then_some((readable, writable))
-}
-
 /// Bytes of guest memory, in one or more pieces. The guest can change them at any time, so they are only ever copied.
 #[derive(Clone, Debug, Default)]
 pub struct Buffers<'m> {
     slices: Vec<VolatileSlice<'m>>,
     length: usize,
+    /// How copies are made when not all of it is memory of our own.
+    detour: Option<&'m Detour>,
 }
 
 impl<'m> Buffers<'m> {
@@ -76,6 +78,11 @@ impl<'m> Buffers<'m> {
         // A chain's lengths sum up to less than 2^32, which the walk over its descriptors checks.
         self.length += slice.len();
         self.slices.push(slice);
+    }
+
+    /// Some of it may not be there any more when it is read.
+    pub fn go_by(&mut self, detour: &'m Detour) {
+        self.detour = Some(detour);
     }
 
     pub fn len(&self) -> usize {
@@ -95,7 +102,8 @@ impl<'m> Buffers<'m> {
         if count > self.length {
             return None;
         }
-        let (mut first, mut rest) = (Self::default(), Self::default());
+        let empty = Self { detour: self.detour, ..Self::default() };
+        let (mut first, mut rest) = (empty.clone(), empty);
         for slice in &self.slices {
             let wanted = (count - first.length).min(slice.len());
             let (head, tail) = slice.split_at(wanted).ok()?;
@@ -119,11 +127,19 @@ impl<'m> Buffers<'m> {
         (self.copy_to(&mut bytes) == N).then_some(bytes)
     }
 
-    /// Copies as much as both sides have; says how many bytes.
+    /// Copies as much as both sides have; says how many bytes. It is less where a file behind them was cut short.
     pub fn copy_to(&self, bytes: &mut [u8]) -> usize {
         let mut done = 0;
         for slice in &self.slices {
-            done += slice.copy_to(&mut bytes[done..]);
+            let wanted = slice.len().min(bytes.len() - done);
+            let copied = match self.detour {
+                None => slice.copy_to(&mut bytes[done..]),
+                Some(detour) => detour.copy(slice, &mut bytes[done..]),
+            };
+            done += copied;
+            if copied < wanted {
+                break;
+            }
         }
         done
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use vm_memory::{Bytes, GuestAddress, GuestMemory};
+use vm_memory::{Bytes, GuestAddress, GuestMemory, Permissions};
 
 use super::*;
 use crate::virtio::mock_driver::{Buffer, INDIRECT, MockDriver, NEXT, WRITE, descriptor};

@@ -19,7 +19,7 @@ use super::device::{Activation, Error, VirtioDevice};
 use super::ring::Ring;
 use super::vsock::connections::{self, Connections};
 use super::vsock::{give_packets, take_packets};
-use super::{COMMON_FEATURES, GuestRam, read_config_bytes};
+use super::{COMMON_FEATURES, DeviceMemory, read_config_bytes};
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
@@ -58,7 +58,7 @@ pub struct ConsoleDevice {
 }
 
 struct Active {
-    memory: Arc<GuestRam>,
+    memory: Arc<DeviceMemory>,
     receive: Ring,
     transmit: Ring,
     control_receive: Ring,

@@ -7,7 +7,7 @@ use virtio_queue::Queue;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::ring::Ring;
-use super::{GuestRam, Interrupt};
+use super::{DeviceMemory, Interrupt};
 
 /// Why a device could not be built or brought up.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ pub struct ActiveQueue {
 
 /// What a driver's DRIVER_OK hands to its device.
 pub struct Activation {
-    pub memory: Arc<GuestRam>,
+    pub memory: Arc<DeviceMemory>,
     /// One for each of [`VirtioDevice::queue_sizes`], in order; without those that the device can do without and the
     /// driver did not set up.
     pub queues: Vec<ActiveQueue>,

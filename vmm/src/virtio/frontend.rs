@@ -14,7 +14,7 @@ use vm_memory::GuestAddress;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::device::{ActiveQueue, Error};
-use super::{Activation, GuestRam, Interrupt, VirtioDevice};
+use super::{Activation, DeviceMemory, Interrupt, VirtioDevice};
 
 /// What the driver has told us through the registers, and all there is to save of a frontend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub struct QueueRegisters {
 /// One device and what its driver has said to it so far.
 pub struct Frontend {
     device: Arc<Mutex<dyn VirtioDevice>>,
-    memory: Arc<GuestRam>,
+    memory: Arc<DeviceMemory>,
     interrupt: Arc<Interrupt>,
     kicks: Vec<Arc<EventFd>>,
     max_sizes: Vec<u16>,
@@ -64,7 +64,7 @@ impl Frontend {
     /// `interrupt` is made for the device's number of queues.
     pub fn new(
         device: Arc<Mutex<dyn VirtioDevice>>,
-        memory: Arc<GuestRam>,
+        memory: Arc<DeviceMemory>,
         interrupt: impl FnOnce(usize) -> Result<Interrupt, Error>,
     ) -> Result<Self, Error> {
         let (kind, features, max_sizes, needed_queues) = {
@@ -274,7 +274,7 @@ impl Frontend {
                 queue.try_set_used_ring_address(GuestAddress(registers.used)).ok()?;
                 queue.set_event_idx(event_index);
                 queue.set_ready(registers.ready);
-                queue.is_valid(&*self.memory).then(|| ActiveQueue { index, queue, kick: kick.clone() })
+                queue.is_valid(&**self.memory).then(|| ActiveQueue { index, queue, kick: kick.clone() })
             };
         let queues = self.registers.queues.iter().zip(&self.kicks).zip(&self.max_sizes).enumerate();
         let set_up = queues.filter(|(index, ((queue, _), _))| *index < self.needed_queues || queue.ready);

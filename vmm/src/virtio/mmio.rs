@@ -6,7 +6,7 @@ use virtio_bindings::virtio_mmio::*;
 
 use super::device::Error;
 use super::frontend::{Frontend, set_high, set_low};
-use super::{GuestRam, Interrupt, VirtioDevice};
+use super::{DeviceMemory, Interrupt, VirtioDevice};
 
 /// Bytes of guest-physical address space that one device takes.
 pub const WINDOW_SIZE: u64 = 0x1000;
@@ -24,7 +24,7 @@ pub struct MmioTransport {
 }
 
 impl MmioTransport {
-    pub fn new(device: Arc<Mutex<dyn VirtioDevice>>, memory: Arc<GuestRam>) -> Result<Self, Error> {
+    pub fn new(device: Arc<Mutex<dyn VirtioDevice>>, memory: Arc<DeviceMemory>) -> Result<Self, Error> {
         let line = |_| Interrupt::line().map_err(Error::eventfd);
         Ok(Self { frontend: Frontend::new(device, memory, line)? })
     }

@@ -9,7 +9,8 @@ use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::device::ActiveQueue;
-use super::{Activation, GuestRam, Interrupt, VirtioDevice};
+use super::pmem::mapping::Mapping;
+use super::{Activation, DeviceMemory, GuestRam, Interrupt, VirtioDevice};
 
 /// Flags of a descriptor (virtio 1.2, section 2.7.5).
 pub const NEXT: u16 = 1;
@@ -30,7 +31,7 @@ pub struct Buffer {
 
 /// A driver with its own guest memory of [`MockDriver::RAM`] bytes, the queues first, then a heap for buffers.
 pub struct MockDriver {
-    pub memory: Arc<GuestRam>,
+    pub memory: Arc<DeviceMemory>,
     pub interrupt: Arc<Interrupt>,
     pub queues: Vec<MockQueue>,
     heap: u64,
@@ -40,8 +41,14 @@ impl MockDriver {
     pub const RAM: u64 = 16 << 20;
 
     pub fn new(sizes: &[u16]) -> Self {
+        Self::beside(sizes, Vec::new())
+    }
+
+    /// A driver in a machine that has these images in persistent memory.
+    pub fn beside(sizes: &[u16], images: Vec<(u64, Arc<Mapping>)>) -> Self {
         let ranges = [(GuestAddress(0), Self::RAM as usize)];
-        let memory = Arc::new(GuestRam::from_ranges(&ranges).expect("guest memory"));
+        let ram = GuestRam::from_ranges(&ranges).expect("guest memory");
+        let memory = Arc::new(DeviceMemory::new(ram, images).expect("a pipe"));
         let queue = |(index, &size): (usize, &u16)| MockQueue::new(memory.clone(), index, size);
         let queues = sizes.iter().enumerate().map(queue).collect();
         let heap = sizes.len() as u64 * QUEUE_SPACE;
@@ -116,7 +123,7 @@ impl MockDriver {
 
 /// One split virtqueue as its driver has it.
 pub struct MockQueue {
-    memory: Arc<GuestRam>,
+    memory: Arc<DeviceMemory>,
     index: usize,
     base: u64,
     size: u16,
@@ -127,7 +134,7 @@ pub struct MockQueue {
 }
 
 impl MockQueue {
-    fn new(memory: Arc<GuestRam>, index: usize, size: u16) -> Self {
+    fn new(memory: Arc<DeviceMemory>, index: usize, size: u16) -> Self {
         assert!(size <= 1024);
         let kick = Arc::new(EventFd::new(EFD_NONBLOCK).expect("eventfd"));
         let base = index as u64 * QUEUE_SPACE;

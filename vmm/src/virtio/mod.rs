@@ -11,6 +11,7 @@ pub mod block;
 pub mod chain;
 pub mod console;
 pub mod device;
+pub mod device_memory;
 pub mod frontend;
 pub mod interrupt;
 pub mod mmio;
@@ -22,12 +23,13 @@ mod transfer;
 pub mod vsock;
 
 pub use device::{Activation, VirtioDevice};
+pub use device_memory::DeviceMemory;
 pub use frontend::Frontend;
 pub use interrupt::Interrupt;
 pub use mmio::MmioTransport;
 pub use pci::PciTransport;
 
-/// The guest's RAM, as devices see it.
+/// The guest's RAM.
 pub type GuestRam = vm_memory::GuestMemoryMmap<()>;
 
 /// Feature bits that every device here offers.

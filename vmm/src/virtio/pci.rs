@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use super::device::Error;
 use super::frontend::{Frontend, set_high, set_low};
-use super::{GuestRam, Interrupt, VirtioDevice};
+use super::{DeviceMemory, Interrupt, VirtioDevice};
 use crate::pci::config_space::ConfigSpace;
 use crate::pci::msix::{self, MessageSink, Msix};
 
@@ -83,7 +83,7 @@ impl PciTransport {
     /// `notifications` queues together.
     pub fn new(
         device: Arc<Mutex<dyn VirtioDevice>>,
-        memory: Arc<GuestRam>,
+        memory: Arc<DeviceMemory>,
         sink: Arc<dyn MessageSink>,
         home: u32,
         notifications: usize,

@@ -7,10 +7,23 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::chain::Chain;
 use super::device::ActiveQueue;
-use super::{GuestRam, Interrupt};
+use super::{DeviceMemory, GuestRam, Interrupt};
 
 /// Bytes after which a device lets the others have a turn, however much its driver still has for it.
 const BYTES_PER_TURN: usize = 32 << 20;
+
+/// What a device made of a chain.
+pub struct Answer {
+    /// Bytes of its writable buffers that were filled.
+    pub written: u32,
+    /// Bytes that the device worked on beside the chain's own, by which its turn becomes shorter.
+    pub work: usize,
+}
+
+impl Answer {
+    /// The work after which the turn is over.
+    pub const WHOLE_TURN: usize = BYTES_PER_TURN;
+}
 
 /// One queue of an active device.
 ///
@@ -41,27 +54,33 @@ impl Ring {
     /// Answers every available chain with `serve`, which returns how many bytes it wrote to it.
     ///
     /// Takes a bounded turn: a driver that keeps refilling the ring is continued at the next event.
-    pub fn serve_all(&mut self, memory: &GuestRam, serve: impl FnMut(&Chain) -> u32) {
+    pub fn serve_all(&mut self, memory: &DeviceMemory, mut serve: impl FnMut(&Chain) -> u32) {
+        let serve = |chain: &Chain| Some(Answer { written: serve(chain), work: 0 });
         self.serve_all_with_pauses(memory, |_| false, serve);
     }
 
-    /// Does the same; before a chain that `takes_long`, the driver hears of those that were answered.
+    /// Does the same; before a chain that `takes_long`, the driver hears of those that were answered. A chain that has
+    /// no answer breaks the ring.
     pub fn serve_all_with_pauses(
         &mut self,
-        memory: &GuestRam,
+        memory: &DeviceMemory,
         takes_long: impl Fn(&Chain) -> bool,
-        mut serve: impl FnMut(&Chain) -> u32,
+        mut serve: impl FnMut(&Chain) -> Option<Answer>,
     ) {
-        let (mut chains, mut bytes) = (0, 0);
+        let (mut chains, mut bytes) = (0, 0_usize);
         self.suppress_kicks(memory);
         loop {
             if let Some(chain) = self.pop(memory) {
                 if self.unannounced && takes_long(&chain) {
                     self.notify_driver(memory);
                 }
-                let written = serve(&chain);
-                self.complete(memory, chain.head, written);
-                bytes += chain.len();
+                match serve(&chain) {
+                    Some(answer) => {
+                        self.complete(memory, chain.head, answer.written);
+                        bytes = bytes.saturating_add(chain.len()).saturating_add(answer.work);
+                    }
+                    None => self.give_up(),
+                }
             } else if !self.expect_kicks(memory) {
                 break;
             }
@@ -75,11 +94,12 @@ impl Ring {
     }
 
     /// The next available chain.
-    pub fn pop<'m>(&mut self, memory: &'m GuestRam) -> Option<Chain<'m>> {
+    pub fn pop<'m>(&mut self, memory: &'m DeviceMemory) -> Option<Chain<'m>> {
         if self.broken {
             return None;
         }
-        let next = match self.queue.iter(memory) {
+        let ram: &'m GuestRam = memory;
+        let next = match self.queue.iter(ram) {
             Ok(mut available) => available.next(),
             Err(_) => {
                 self.give_up();
@@ -95,34 +115,34 @@ impl Ring {
     }
 
     /// Returns a chain to the driver, `written` bytes of its writable buffers being filled.
-    pub fn complete(&mut self, memory: &GuestRam, head: u16, written: u32) {
-        match self.queue.add_used(memory, head, written) {
+    pub fn complete(&mut self, memory: &DeviceMemory, head: u16, written: u32) {
+        match self.queue.add_used(&**memory, head, written) {
             Ok(()) => self.unannounced = true,
             Err(_) => self.give_up(),
         }
     }
 
     /// Interrupts the driver if it asked to hear of what was completed since the last time.
-    pub fn notify_driver(&mut self, memory: &GuestRam) {
+    pub fn notify_driver(&mut self, memory: &DeviceMemory) {
         let unannounced = std::mem::take(&mut self.unannounced);
-        if unannounced && !self.broken && self.queue.needs_notification(memory).unwrap_or(true) {
+        if unannounced && !self.broken && self.queue.needs_notification(&**memory).unwrap_or(true) {
             self.interrupt.used_buffer(self.index);
         }
     }
 
     /// While a device works through the ring it does not need to be told of more.
-    pub fn suppress_kicks(&mut self, memory: &GuestRam) {
-        if !self.broken && self.queue.disable_notification(memory).is_err() {
+    pub fn suppress_kicks(&mut self, memory: &DeviceMemory) {
+        if !self.broken && self.queue.disable_notification(&**memory).is_err() {
             self.give_up();
         }
     }
 
     /// Asks for an event at the next available chain; true when one came in the meantime, without an event.
-    pub fn expect_kicks(&mut self, memory: &GuestRam) -> bool {
+    pub fn expect_kicks(&mut self, memory: &DeviceMemory) -> bool {
         if self.broken {
             return false;
         }
-        self.queue.enable_notification(memory).unwrap_or_else(|_| {
+        self.queue.enable_notification(&**memory).unwrap_or_else(|_| {
             self.give_up();
             false
         })

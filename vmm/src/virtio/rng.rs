@@ -7,7 +7,7 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
 use super::chain::{Buffers, Chain};
 use super::device::{Activation, Error, VirtioDevice};
 use super::ring::Ring;
-use super::{COMMON_FEATURES, GuestRam, read_config_bytes};
+use super::{COMMON_FEATURES, DeviceMemory, read_config_bytes};
 
 const QUEUE_SIZES: [u16; 1] = [64];
 /// Bytes given to one request. Linux asks for 64 at a time and is content with less than it asked for.
@@ -16,7 +16,7 @@ const BYTES_PER_REQUEST: usize = 64 << 10;
 /// A source of entropy without state of its own.
 #[derive(Default)]
 pub struct Rng {
-    active: Option<(Arc<GuestRam>, Ring)>,
+    active: Option<(Arc<DeviceMemory>, Ring)>,
 }
 
 impl VirtioDevice for Rng {

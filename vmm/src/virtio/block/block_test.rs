@@ -4,7 +4,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use super::disk::{Part, temporary_file};
 use super::*;
 use crate::virtio::mock_driver::{Buffer, MockDriver};
-use crate::virtio::pmem::mapping::PrivateCopy;
+use crate::virtio::pmem::mapping::{Mapping, PrivateCopy};
 
 const OK: u8 = VIRTIO_BLK_S_OK as u8;
 const IO_ERROR: u8 = VIRTIO_BLK_S_IOERR as u8;
@@ -202,19 +202,157 @@ fn unknown_requests_are_unsupported() {
 }
 
 #[test]
-fn malformed_chains_are_returned() {
+fn malformed_requests_are_errors() {
     let (mut machine, _) = writable();
     let Machine { device, driver } = &mut machine;
-    assert_eq!(driver.request(device, 0, &[&[0; 16]], &[]).0, 0, "no place for the status");
-    assert_eq!(driver.request(device, 0, &[&[0; 15]], &[513]).0, 1, "a short header");
-    assert_eq!(driver.request(device, 0, &[], &[513]).0, 1, "no header");
-    driver.queues[0].add(&[Buffer { address: MockDriver::RAM, length: 16, writable: false }]);
-    device.queue_notified(0);
-    assert_eq!(driver.queues[0].take_used().unwrap().1, 0);
+    assert_eq!(driver.request(device, 0, &[&[0; 15]], &[513]), (1, vec![status_last(513, IO_ERROR)]));
+    assert_eq!(driver.request(device, 0, &[], &[513]), (1, vec![status_last(513, IO_ERROR)]), "no header");
     // A header in two pieces is as good as one.
     let (used, written) = driver.request(device, 0, &[&[0; 8], &[0; 8]], &[512, 1]);
     assert_eq!((used, written[1][0]), (513, OK));
     assert!(!driver.interrupt.reset_needed());
+}
+
+/// A buffer that the device has written to in its last byte only.
+fn status_last(length: usize, status: u8) -> Vec<u8> {
+    let mut bytes = vec![0xa5; length];
+    bytes[length - 1] = status;
+    bytes
+}
+
+#[test]
+fn a_request_with_data_outside_of_memory_is_an_error_that_is_said() {
+    let (mut machine, _) = writable();
+    let Machine { device, driver } = &mut machine;
+    for (kind, address, length) in [
+        (VIRTIO_BLK_T_OUT, MockDriver::RAM, 512),
+        (VIRTIO_BLK_T_OUT, MockDriver::RAM - 1, 512),
+        (VIRTIO_BLK_T_IN, MockDriver::RAM, 512),
+        (VIRTIO_BLK_T_IN, u64::MAX, 512),
+    ] {
+        let header = driver.readable(&[kind.to_le_bytes(), [0; 4], [0; 4], [0; 4]].concat());
+        let data = Buffer { address, length, writable: kind == VIRTIO_BLK_T_IN };
+        let status = driver.writable(1);
+        let head = driver.queues[0].add(&[header, data, status]);
+        device.queue_notified(0);
+        assert_eq!(driver.queues[0].take_used().unwrap(), (head.into(), 1));
+        assert_eq!(driver.read(status), [IO_ERROR], "{kind} {address:x}");
+    }
+    assert!(!driver.interrupt.reset_needed());
+}
+
+#[test]
+fn a_request_whose_status_has_no_place_stops_the_device() {
+    let chains: [&[Buffer]; 4] = [
+        &[Buffer { address: 0x9000, length: 16, writable: false }],
+        &[Buffer { address: MockDriver::RAM, length: 16, writable: false }],
+        &[
+            Buffer { address: 0x9000, length: 16, writable: false },
+            Buffer { address: MockDriver::RAM, length: 1, writable: true },
+        ],
+        &[
+            Buffer { address: 0x9000, length: 1, writable: true },
+            Buffer { address: 0x9000, length: 16, writable: false },
+        ],
+    ];
+    for chain in chains {
+        let (mut machine, _) = writable();
+        machine.driver.queues[0].add(chain);
+        machine.device.queue_notified(0);
+        assert_eq!(machine.driver.queues[0].take_used(), None, "{chain:x?}");
+        assert!(machine.driver.interrupt.reset_needed(), "{chain:x?}");
+    }
+}
+
+const IMAGE: u64 = MockDriver::RAM;
+
+/// A disk, its file, and an image of two pages with its file in persistent memory, which begins at [`IMAGE`].
+fn beside_an_image() -> (Machine, File, File) {
+    let (Machine { mut device, .. }, file) = writable();
+    let image = part(8192, &[[3; 4096], [4; 4096]].concat());
+    let image_file = image.file.try_clone().unwrap();
+    let images = vec![(IMAGE, Arc::new(Mapping::shared(&[image]).unwrap()))];
+    let driver = MockDriver::beside(device.queue_sizes(), images);
+    device.reset();
+    let features = device.features();
+    driver.activate_with(&mut device, features);
+    (Machine { device, driver }, file, image_file)
+}
+
+impl Machine {
+    /// What came of a request with a buffer in the image.
+    fn with_image(&mut self, kind: u32, offset: u64, length: u32) -> u8 {
+        let header = self.driver.readable(&[kind.to_le_bytes(), [0; 4], [0; 4], [0; 4]].concat());
+        let data = Buffer { address: IMAGE + offset, length, writable: kind == VIRTIO_BLK_T_IN };
+        let status = self.driver.writable(1);
+        self.driver.queues[0].add(&[header, data, status]);
+        self.device.queue_notified(0);
+        assert!(self.driver.queues[0].take_used().is_some());
+        self.driver.read(status)[0]
+    }
+}
+
+#[test]
+fn what_a_guest_maps_of_an_image_can_be_written_to_a_disk() {
+    let (mut machine, mut file, _) = beside_an_image();
+    assert_eq!(machine.with_image(VIRTIO_BLK_T_OUT, 3584, 1024), OK);
+    assert_eq!(content(&mut file), [[3; 512], [4; 512]].concat());
+    assert_eq!(machine.with_image(VIRTIO_BLK_T_IN, 0, 512), IO_ERROR, "a read into an image");
+    assert_eq!(machine.with_image(VIRTIO_BLK_T_OUT, 2 << 20, 512), IO_ERROR, "behind the image");
+    assert_eq!(content(&mut file), [[3; 512], [4; 512]].concat());
+}
+
+#[test]
+fn what_is_gone_of_an_image_is_an_error_of_the_write() {
+    let (mut machine, _, image) = beside_an_image();
+    let (seen, troubles) = (Arc::new(Seen::default()), Arc::new(Troubles::default()));
+    troubles.listen(seen.clone());
+    machine.device.troubles = Some(troubles);
+    image.set_len(4096).unwrap();
+    assert_eq!(machine.with_image(VIRTIO_BLK_T_OUT, 0, 8192), IO_ERROR);
+    assert_eq!(machine.with_image(VIRTIO_BLK_T_OUT, 4096, 4096), IO_ERROR);
+    assert_eq!(machine.with_image(VIRTIO_BLK_T_OUT, 0, 4096), OK);
+    let told = seen.0.lock().unwrap();
+    let [Trouble::DiskWrite { cause, .. }] = &told[..] else { panic!("{told:?}") };
+    assert!(cause.contains("has become shorter"), "{cause}");
+}
+
+#[test]
+fn more_data_than_was_announced_is_refused() {
+    let (mut machine, _) = writable();
+    let Machine { device, driver } = &mut machine;
+    let header = driver.readable(&[0; 16]);
+    let most = MAX_SEGMENTS * MAX_SEGMENT_SIZE;
+    let piece = Buffer { address: 1 << 20, length: 8 << 20, writable: true };
+    let mut chain = vec![header];
+    chain.resize(1 + (most / piece.length) as usize + 1, piece);
+    let status = driver.writable(1);
+    chain.push(status);
+    driver.queues[0].add(&chain);
+    device.queue_notified(0);
+    assert_eq!((driver.queues[0].take_used().unwrap().1, driver.read(status)[0]), (1, IO_ERROR));
+}
+
+#[test]
+fn a_flush_takes_a_turn_and_erased_bytes_count() {
+    let (mut machine, _) = writable();
+    let Machine { device, driver } = &mut machine;
+    let mut add = |kind: u32, sectors: u32| {
+        let mut request = [kind.to_le_bytes(), [0; 4], [0; 4], [0; 4]].concat();
+        if sectors > 0 {
+            request.extend([[0; 4], [0; 4], sectors.to_le_bytes(), [0; 4]].concat());
+        }
+        let chain = [driver.readable(&request), driver.writable(1)];
+        driver.queues[0].add(&chain);
+    };
+    (0..2).for_each(|_| add(VIRTIO_BLK_T_FLUSH, 0));
+    (0..40).for_each(|_| add(VIRTIO_BLK_T_DISCARD, 2048));
+    let mut turn = || {
+        device.queue_notified(0);
+        let used = std::iter::from_fn(|| driver.queues[0].take_used()).count();
+        (used, driver.queues[0].kick.read().is_ok())
+    };
+    assert_eq!([turn(), turn(), turn(), turn()], [(1, true), (1, true), (32, true), (8, false)]);
 }
 
 #[test]

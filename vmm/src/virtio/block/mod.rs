@@ -18,7 +18,7 @@ use self::disk::{Disk, SECTOR};
 use self::request::{ID_LENGTH, MAX_DISCARDED_SECTORS, MAX_ZEROED_SECTORS};
 use super::device::{Activation, Error, VirtioDevice};
 use super::ring::Ring;
-use super::{COMMON_FEATURES, GuestRam, read_config_bytes};
+use super::{COMMON_FEATURES, DeviceMemory, read_config_bytes};
 use crate::observer::{Trouble, Troubles};
 
 const QUEUE_SIZES: [u16; 1] = [256];
@@ -36,7 +36,7 @@ pub struct BlockDevice {
     id: [u8; ID_LENGTH],
     /// Without it, the driver may take every finished write for a lasting one.
     flush_negotiated: bool,
-    active: Option<(Arc<GuestRam>, Ring)>,
+    active: Option<(Arc<DeviceMemory>, Ring)>,
     troubles: Option<Arc<Troubles>>,
     has_told_read: AtomicBool,
     has_told_write: AtomicBool,

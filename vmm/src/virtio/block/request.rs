@@ -1,10 +1,13 @@
 //! One request of a block driver (virtio 1.2, section 5.2.6): what it asks for, and its answer.
 
+use std::io;
+
 use virtio_bindings::virtio_blk::*;
 
-use super::BlockDevice;
 use super::disk::{Disk, SECTOR};
+use super::{BlockDevice, MAX_SEGMENT_SIZE, MAX_SEGMENTS};
 use crate::virtio::chain::{Buffers, Chain};
+use crate::virtio::ring::Answer;
 
 /// The most sectors that one DISCARD may name: 1 GiB.
 pub const MAX_DISCARDED_SECTORS: u32 = 2 << 20;
@@ -12,6 +15,9 @@ pub const MAX_DISCARDED_SECTORS: u32 = 2 << 20;
 pub const MAX_ZEROED_SECTORS: u32 = 64 << 10;
 /// Bytes of the device's name in the answer to GET_ID.
 pub const ID_LENGTH: usize = VIRTIO_BLK_ID_BYTES as usize;
+
+/// The most data that a driver that believes our configuration puts into a request.
+const MAX_DATA: usize = MAX_SEGMENTS as usize * MAX_SEGMENT_SIZE as usize;
 
 const HEADER: usize = 16;
 const ERASED_RANGE: usize = 16;
@@ -31,20 +37,22 @@ impl From<std::io::Error> for Status {
     }
 }
 
-/// Carries out the request in `chain`; says how many bytes of it were written.
-pub fn answer(device: &BlockDevice, chain: &Chain) -> u32 {
-    // Without a place for the status, nothing can be answered at all.
-    let Some((data, status)) = chain.writable.len().checked_sub(1).and_then(|at| chain.writable.split_at(at))
-    else {
-        return 0;
+/// Carries out the request in `chain`. Nothing where there is no place to say how it ended: a driver that has cleared
+/// the status beforehand, as Linux does, would take it for a success.
+pub fn answer(device: &BlockDevice, chain: &Chain) -> Option<Answer> {
+    let place = chain.writable.len().checked_sub(1).and_then(|at| chain.writable.split_at(at));
+    let Some((data, status)) = place else {
+        let said = chain.refused_at.copy_from(&[Status::IoError as u8]);
+        return (said == 1).then_some(Answer { written: 1, work: 0 });
     };
-    let (written, result) = match carry_out(device, &chain.readable, &data) {
+    let mut work = 0;
+    let (written, result) = match carry_out(device, &chain.readable, &data, &mut work) {
         Ok(written) => (written, Status::Ok),
         Err(status) => (0, status),
     };
     status.copy_from(&[result as u8]);
     // The driver looks at the status only, wherever it is; what lies before it counts as written when it was.
-    written as u32 + 1
+    Some(Answer { written: written as u32 + 1, work })
 }
 
 /// Whether answering may take as long as the host's disk does. Announced beforehand, what was answered before need not
@@ -54,10 +62,18 @@ pub fn takes_long(chain: &Chain) -> bool {
     matches!(kind, Some(VIRTIO_BLK_T_FLUSH | VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES))
 }
 
-/// Bytes of `writable` that hold the answer.
-fn carry_out(device: &BlockDevice, readable: &Buffers, writable: &Buffers) -> Result<usize, Status> {
+/// Bytes of `writable` that hold the answer. `work` is what else there was to do, see [`Answer`].
+fn carry_out(
+    device: &BlockDevice,
+    readable: &Buffers,
+    writable: &Buffers,
+    work: &mut usize,
+) -> Result<usize, Status> {
     let (header, data) = readable.split_at(HEADER).ok_or(Status::IoError)?;
     let header = header.read_array::<HEADER>().ok_or(Status::IoError)?;
+    if data.len().max(writable.len()) > MAX_DATA {
+        return Err(Status::IoError);
+    }
     let kind = u32_at(&header, 0);
     let sector = u64_at(&header, 8);
     let disk = &device.disk;
@@ -69,22 +85,39 @@ fn carry_out(device: &BlockDevice, readable: &Buffers, writable: &Buffers) -> Re
         }
         VIRTIO_BLK_T_OUT => {
             let offset = checked_range(disk, sector, data.len() as u64)?;
-            let flushed = || if device.flush_negotiated { Ok(()) } else { disk.flush() };
-            device.noting_failure(disk.write(&data, offset).and_then(|()| flushed()))?;
+            let mut flushed = || if device.flush_negotiated { Ok(()) } else { flush(disk, work) };
+            device.noting_failure(write(disk, &data, offset).and_then(|()| flushed()))?;
         }
-        VIRTIO_BLK_T_FLUSH if disk.is_writable() => device.noting_failure(disk.flush())?,
+        VIRTIO_BLK_T_FLUSH if disk.is_writable() => device.noting_failure(flush(disk, work))?,
         VIRTIO_BLK_T_GET_ID => {
             let (id, _) = writable.split_at(ID_LENGTH).ok_or(Status::IoError)?;
             return Ok(id.copy_from(&device.id));
         }
-        VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES if disk.is_writable() => erase(device, kind, &data)?,
+        VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES if disk.is_writable() => {
+            erase(device, kind, &data, work)?
+        }
         _ => return Err(Status::Unsupported),
     }
     Ok(0)
 }
 
+fn write(disk: &Disk, data: &Buffers, offset: u64) -> io::Result<()> {
+    disk.write(data, offset).map_err(|error| match error.raw_os_error() {
+        Some(libc::EFAULT) => {
+            io::Error::other("what it was to take is on a disk whose file has become shorter")
+        }
+        _ => error,
+    })
+}
+
+/// Takes as long as the host's disk does, and so a turn of its own.
+fn flush(disk: &Disk, work: &mut usize) -> io::Result<()> {
+    *work = Answer::WHOLE_TURN;
+    disk.flush()
+}
+
 /// DISCARD and WRITE_ZEROES: we announce that one request has one range.
-fn erase(device: &BlockDevice, kind: u32, data: &Buffers) -> Result<(), Status> {
+fn erase(device: &BlockDevice, kind: u32, data: &Buffers, work: &mut usize) -> Result<(), Status> {
     if data.len() != ERASED_RANGE {
         return Err(Status::IoError);
     }
@@ -101,6 +134,7 @@ fn erase(device: &BlockDevice, kind: u32, data: &Buffers) -> Result<(), Status> 
     let length = u64::from(sectors) * SECTOR;
     let disk = &device.disk;
     let offset = checked_range(disk, sector, length)?;
+    *work = length as usize;
     device.noting_failure(match kind == VIRTIO_BLK_T_DISCARD {
         true => disk.discard(offset, length),
         false => disk.zero(offset, length, unmap),

@@ -13,7 +13,7 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_PMEM;
 use super::chain::Chain;
 use super::device::{Activation, Error, VirtioDevice};
 use super::ring::Ring;
-use super::{COMMON_FEATURES, GuestRam, read_config_bytes};
+use super::{COMMON_FEATURES, DeviceMemory, read_config_bytes};
 
 const QUEUE_SIZES: [u16; 1] = [64];
 const FLUSH: u32 = 0;
@@ -24,7 +24,7 @@ const UNKNOWN: u32 = u32::MAX;
 pub struct PmemDevice {
     start: u64,
     size: u64,
-    active: Option<(Arc<GuestRam>, Ring)>,
+    active: Option<(Arc<DeviceMemory>, Ring)>,
 }
 
 impl PmemDevice {

@@ -229,12 +229,17 @@ impl Connection {
             true => self.stream.send(payload),
             false => Ok(0),
         };
+        if sent.as_ref().is_err_and(is_fault) {
+            return self.break_off();
+        }
         let sent = self.sent_to_client(sent);
         if self.client_gone {
             self.forwarded = self.received;
         } else if let Some((_, rest)) = payload.split_at(sent) {
             let mut bytes = vec![0; rest.len()];
-            rest.copy_to(&mut bytes);
+            if rest.copy_to(&mut bytes) < bytes.len() {
+                return self.break_off();
+            }
             self.backlog.extend(bytes);
             debug_assert!(self.backlog.len() <= BUFFER_SIZE as usize);
         }
@@ -399,6 +404,11 @@ impl Connection {
 
 fn waits(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// What the guest wanted to send is not there any more: a file behind its persistent memory was cut short.
+fn is_fault(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EFAULT)
 }
 
 /// The port in `CONNECT <port>\n`.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::packet::*;
 use super::*;
 use crate::virtio::mock_driver::{Buffer, MockDriver};
+use crate::virtio::pmem::mapping::Mapping;
 
 pub const CID: u32 = 3;
 pub const PORT: u32 = 52;
@@ -30,6 +31,8 @@ pub struct Guest {
     pub host_credit: (u32, u32),
     pub packets: Vec<Header>,
     pub inbox: Vec<u8>,
+    /// What the next driver finds in persistent memory.
+    pub images: Vec<(u64, Arc<Mapping>)>,
 }
 
 impl Guest {
@@ -53,13 +56,14 @@ impl Guest {
             host_credit: (0, 0),
             packets: Vec::new(),
             inbox: Vec::new(),
+            images: Vec::new(),
         };
         guest.bring_up();
         guest
     }
 
     pub fn bring_up(&mut self) {
-        self.driver = MockDriver::new(self.device.queue_sizes());
+        self.driver = MockDriver::beside(self.device.queue_sizes(), self.images.clone());
         self.driver.activate_with(&mut self.device, COMMON_FEATURES);
         self.transmitted = self.driver.writable(HEADER_LENGTH + (64 << 10));
         self.transmitted.writable = false;
@@ -128,9 +132,20 @@ impl Guest {
         bytes.extend(payload);
         let length = bytes.len() as u32;
         self.driver.memory.write_slice(&bytes, GuestAddress(self.transmitted.address)).unwrap();
-        self.driver.queues[TRANSMIT].add(&[Buffer { length, ..self.transmitted }]);
+        self.transmit(&[Buffer { length, ..self.transmitted }]);
+    }
+
+    fn transmit(&mut self, chain: &[Buffer]) {
+        self.driver.queues[TRANSMIT].add(chain);
         self.device.queue_notified(TRANSMIT);
         assert!(self.driver.queues[TRANSMIT].take_used().is_some());
+    }
+
+    /// Sends bytes that are in persistent memory, as MSG_ZEROCOPY does with a mapped file.
+    pub fn send_from(&mut self, address: u64, length: u32) {
+        let header = self.driver.readable(&Header { length, ..self.packet(Operation::Data) }.to_bytes());
+        self.transmit(&[header, Buffer { address, length, writable: false }]);
+        self.sent += length;
     }
 
     /// Sends as much of `bytes` as the host has credit for; the rest.

@@ -24,7 +24,7 @@ use self::packet::{HEADER_LENGTH, Header};
 use super::chain::Chain;
 use super::device::{Activation, Error, VirtioDevice};
 use super::ring::Ring;
-use super::{COMMON_FEATURES, GuestRam, read_config_bytes};
+use super::{COMMON_FEATURES, DeviceMemory, read_config_bytes};
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
@@ -37,7 +37,7 @@ pub struct VsockDevice {
 }
 
 struct Active {
-    memory: Arc<GuestRam>,
+    memory: Arc<DeviceMemory>,
     receive: Ring,
     transmit: Ring,
     /// For announcing a change of the context ID, which happens only to a restored guest.
@@ -71,7 +71,7 @@ impl VsockDevice {
 }
 
 /// Takes the packets that the guest has made available, one a chain.
-pub(super) fn take_packets(connections: &mut Connections, transmit: &mut Ring, memory: &GuestRam) {
+pub(super) fn take_packets(connections: &mut Connections, transmit: &mut Ring, memory: &DeviceMemory) {
     transmit.serve_all(memory, |chain| {
         take_packet(connections, chain);
         0
@@ -79,7 +79,7 @@ pub(super) fn take_packets(connections: &mut Connections, transmit: &mut Ring, m
 }
 
 /// Gives the guest packets, one a chain, as long as there are packets and chains, and it is not for too long.
-pub(super) fn give_packets(connections: &mut Connections, receive: &mut Ring, memory: &GuestRam) {
+pub(super) fn give_packets(connections: &mut Connections, receive: &mut Ring, memory: &DeviceMemory) {
     for turn in 0..=receive.size() {
         if !connections.has_packet() {
             break;

@@ -7,7 +7,9 @@ use super::connections::MAX_CONNECTIONS;
 use super::mock_guest::{Guest, PATIENCE, PORT, read_line};
 use super::packet::*;
 use super::*;
+use crate::virtio::block::disk::{Part, temporary_file};
 use crate::virtio::mock_driver::MockDriver;
+use crate::virtio::pmem::mapping::Mapping;
 
 fn pattern(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_u32;
@@ -89,6 +91,37 @@ fn bytes_from_a_client_reach_a_slow_guest() {
     guest.send_packet(Header { flags: SHUTDOWN_BOTH, ..guest.packet(Operation::Shutdown) }, &[]);
     assert_eq!(writer.join().unwrap(), "got all");
     assert_eq!(guest.wait_for(Operation::Reset).source_port, guest.host_port);
+}
+
+#[test]
+fn what_a_guest_maps_of_an_image_reaches_a_slow_client() {
+    let mut guest = Guest::new("image");
+    let bytes = pattern(BUFFER_SIZE as usize);
+    let mut file = temporary_file();
+    file.write_all(&bytes).unwrap();
+    let part = Part { file: file.try_clone().unwrap(), length: bytes.len() as u64 };
+    guest.images = vec![(MockDriver::RAM, Arc::new(Mapping::shared(&[part]).unwrap()))];
+    guest.device.reset();
+    guest.bring_up();
+    let mut client = guest.connected();
+    let piece = BUFFER_SIZE / 4;
+    (0..4).for_each(|at| guest.send_from(MockDriver::RAM + u64::from(at * piece), piece));
+    assert!(guest.device.drain(), "the client's socket took everything: there was no copy to be made");
+    let reader = std::thread::spawn(move || {
+        let mut all = vec![0; BUFFER_SIZE as usize];
+        client.read_exact(&mut all).unwrap();
+        (client, all)
+    });
+    while !reader.is_finished() {
+        guest.take_packets();
+    }
+    let (mut client, all) = reader.join().unwrap();
+    assert!(all == bytes);
+    // What is gone is not sent as something else.
+    file.set_len(0).unwrap();
+    guest.send_from(MockDriver::RAM, 100);
+    assert_eq!(guest.wait_for(Operation::Reset).source_port, guest.host_port);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]
