@@ -24,6 +24,7 @@ mod resources;
 mod rootfs;
 mod round_trip;
 mod sharing;
+mod stops;
 mod streams;
 mod terminals;
 mod transports;

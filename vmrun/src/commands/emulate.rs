@@ -66,7 +66,8 @@ fn manage(home: &Home, command: EmulatedHostCommand) -> Result<u8> {
 /// Ends all machines at once, each in its own time.
 fn stop_machines(home: &Home) -> Result<()> {
     let running = Machines::open(home).list()?.into_iter().filter(MachineSummary::is_running);
-    let stopping = running.map(|machine| thread::spawn(move || stop::end(&machine.directory, None, None)));
+    let stopping =
+        running.map(|machine| thread::spawn(move || stop::end(&machine.directory, None, None, false)));
     for stopping in stopping.collect::<Vec<_>>() {
         // One that does not end now ends with its host.
         if let Ok(Err(error)) = stopping.join() {

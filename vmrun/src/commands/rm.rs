@@ -38,7 +38,7 @@ pub fn rm(home: &Home, arguments: &RmArguments) -> Result<u8> {
             if !arguments.force {
                 bail!("machine {name} is {}: stop it first, or remove it with -f", status.as_str());
             }
-            stop::end(&machine, Some("KILL"), Some(0))?;
+            stop::end(&machine, Some("KILL"), Some(0), false)?;
         }
         // One that was run with --rm is gone by now.
         if machine.path().exists() {

@@ -11,14 +11,15 @@ use crate::supervisor::protocol::Request;
 
 pub fn stop(home: &Home, arguments: &StopArguments) -> Result<u8> {
     each(&arguments.machines, |name| {
-        end(&Machines::open(home).find(name)?, arguments.signal.as_deref(), arguments.time)?;
+        end(&Machines::open(home).find(name)?, arguments.signal.as_deref(), arguments.time, false)?;
         println!("{name}");
         Ok(())
     })
 }
 
-/// Ends a machine, and waits for that; one that does not run is left alone.
-pub fn end(machine: &MachineDirectory, signal: Option<&str>, seconds: Option<u64>) -> Result<()> {
+/// Ends a machine, and waits for that; one that does not run is left alone. With `keep` it stays, even if it was run
+/// with `--rm`.
+pub fn end(machine: &MachineDirectory, signal: Option<&str>, seconds: Option<u64>, keep: bool) -> Result<()> {
     if !machine.state()?.status.is_attended() {
         return Ok(());
     }
@@ -26,6 +27,7 @@ pub fn end(machine: &MachineDirectory, signal: Option<&str>, seconds: Option<u64
     let request = Request::Stop {
         signal: signal.map_or(Ok(config.stop_signal), signal_number)?,
         seconds: seconds.unwrap_or(config.stop_timeout),
+        keep,
     };
     match ask(machine, &request) {
         Ok(_) => Ok(()),

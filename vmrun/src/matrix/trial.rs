@@ -145,7 +145,7 @@ fn next(heard: &Receiver<Heard>, deadline: Option<Instant>) -> Result<Heard, Rec
 fn stop(machine: &MachineDirectory) -> Instant {
     let machine = machine.clone();
     // The answer comes with the end, which is heard of anyway.
-    thread::spawn(move || ask(&machine, &Request::Stop { signal: KILL, seconds: 0 }).is_ok());
+    thread::spawn(move || ask(&machine, &Request::Stop { signal: KILL, seconds: 0, keep: false }).is_ok());
     Instant::now() + FAREWELL
 }
 

@@ -13,8 +13,15 @@ const STACK: usize = 128 << 10;
 /// The way into the guest, for all clients together.
 #[derive(Default)]
 pub struct Input {
-    guest: Mutex<Guest>,
+    way: Mutex<Way>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct Way {
+    guest: Guest,
+    /// Which life of the machine it leads to.
+    generation: u32,
 }
 
 #[derive(Default)]
@@ -28,12 +35,12 @@ enum Guest {
 }
 
 impl Input {
-    fn lock(&self) -> MutexGuard<'_, Guest> {
-        self.guest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Way> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, guest: Guest) {
-        *self.lock() = guest;
+        self.lock().guest = guest;
         self.changed.notify_all();
     }
 
@@ -45,17 +52,23 @@ impl Input {
         self.set(Guest::Over);
     }
 
-    /// For the next start of the machine.
+    /// For the next start of the machine. What was meant for the last is not for this one.
     pub fn reopen(&self) {
-        self.set(Guest::Awaited);
+        let mut way = self.lock();
+        *way = Way { guest: Guest::Awaited, generation: way.generation + 1 };
+        drop(way);
+        self.changed.notify_all();
     }
 
-    /// The guest's end, as soon as it is there.
-    fn wait(&self) -> Option<Arc<UnixStream>> {
-        let mut guest = self.lock();
+    /// The guest's end in that life, as soon as it is there.
+    fn wait(&self, generation: u32) -> Option<Arc<UnixStream>> {
+        let mut way = self.lock();
         loop {
-            match &*guest {
-                Guest::Awaited => guest = self.changed.wait(guest).unwrap_or_else(PoisonError::into_inner),
+            if way.generation != generation {
+                return None;
+            }
+            match &way.guest {
+                Guest::Awaited => way = self.changed.wait(way).unwrap_or_else(PoisonError::into_inner),
                 Guest::Open(guest) => return Some(Arc::clone(guest)),
                 Guest::Over => return None,
             }
@@ -64,12 +77,12 @@ impl Input {
 
     /// Carries what `client` sends, in pieces, until it leaves; its empty piece closes the process's input.
     pub fn carry(self: &Arc<Self>, client: UnixStream) {
-        let input = Arc::clone(self);
+        let (input, generation) = (Arc::clone(self), self.lock().generation);
         // Without a thread the client is not heard, and sees its connection close.
         let _ = thread::Builder::new().stack_size(STACK).spawn(move || {
             let mut piece = Vec::new();
             while let Ok(more) = port::read(&client, &mut piece) {
-                let Some(guest) = input.wait() else { return };
+                let Some(guest) = input.wait(generation) else { return };
                 if !more {
                     let _ = guest.shutdown(Shutdown::Write);
                     return;
@@ -79,5 +92,30 @@ impl Input {
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn who_came_before_a_restart_says_nothing_after_it() {
+        let input = Arc::new(Input::default());
+        let (before, served) = UnixStream::pair().unwrap();
+        input.carry(served);
+        input.end();
+        input.reopen();
+        let (after, served) = UnixStream::pair().unwrap();
+        input.carry(served);
+        port::write(&before, b"old").unwrap();
+        port::write(&after, b"new").unwrap();
+        port::end(&after).unwrap();
+        let (guest, mut process) = UnixStream::pair().unwrap();
+        input.open(guest);
+        let mut got = String::new();
+        process.read_to_string(&mut got).unwrap();
+        assert_eq!(got, "new");
     }
 }

@@ -297,7 +297,7 @@ impl Life {
     /// The guest's last word has been said and all output carried: the machine may go.
     fn farewell(&mut self, supervisor: &mut Supervisor) -> Outcome {
         let outcome = self.last_word.take().map(|message| Outcome::of(message, "the machine"));
-        if !supervisor.config.remove {
+        if !supervisor.is_removed() {
             self.save_kernel_log(supervisor);
             self.await_power_off(supervisor);
         }
@@ -324,7 +324,7 @@ impl Life {
                     Happening::Monitor(Event::Ended { .. } | Event::Failed { .. }) | Happening::MonitorGone,
                 ) => return,
                 Ok(Happening::Monitor(Event::Trouble(trouble))) => self.troubles.push(trouble),
-                Ok(Happening::Request(Request::Stop { .. } | Request::Wait, asker)) => {
+                Ok(Happening::Request(request, asker)) if request.awaits_end() => {
                     supervisor.will_answer(asker)
                 }
                 Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine is about to end".into())),
@@ -395,9 +395,7 @@ fn collect_rest(
             Ok(Happening::MonitorGone) => monitor_gone = true,
             Ok(Happening::OutputOver { generation }) => supervisor.outputs.one_is_over(generation),
             Ok(Happening::Monitor(_) | Happening::Guest(_)) => {}
-            Ok(Happening::Request(Request::Stop { .. } | Request::Wait, asker)) => {
-                supervisor.will_answer(asker)
-            }
+            Ok(Happening::Request(request, asker)) if request.awaits_end() => supervisor.will_answer(asker),
             Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine has just ended".into())),
             Ok(happening) => supervisor.client_happening(happening, None),
             Err(_) => return,

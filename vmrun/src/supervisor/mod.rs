@@ -76,8 +76,6 @@ pub const READY: &str = "ready\n";
 /// How long the process's output waits for the one who started the machine.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
 
-const KILL: u8 = 9;
-
 /// Messages for those who attach later.
 const MAX_PROGRESS: usize = 256;
 
@@ -98,9 +96,11 @@ pub struct Supervisor {
     begin_until: Instant,
     /// What those are told who attach: how far the machine has come.
     progress: Vec<ToClient>,
+    /// It stays when it has ended, whatever it was made for: its disk must be whole then.
+    kept: bool,
     /// The process has been started once: what cannot be started is not tried again.
     has_run: bool,
-    /// The size of the terminal, as the one who started the machine has it.
+    /// The size of the terminal, as one who is attached has told it last.
     window: WindowSize,
 }
 
@@ -148,6 +148,7 @@ pub fn main(order: &Order) -> Result<u8> {
         begun: false,
         begin_until: Instant::now() + BEGIN_PATIENCE,
         progress: Vec::new(),
+        kept: false,
         has_run: false,
         window: order.window,
     };
@@ -192,16 +193,22 @@ impl Supervisor {
             }
             failures = if begun.elapsed() >= restart::WELL { 0 } else { failures + 1 };
             self.tell_end(&outcome);
+            self.await_next_life();
             match self.pause_before_restart(restart::pause(failures), &outcome) {
                 Ok(true) => {}
                 Ok(false) => return outcome,
                 Err(error) => return Outcome::failed(chain(&error)),
             }
             self.state.restarts += 1;
-            self.outputs.reopen();
-            self.progress.clear();
-            self.input.reopen();
         }
+    }
+
+    /// Who attaches from now on sees the machine's next life, and those who were there have seen all of the last.
+    fn await_next_life(&mut self) {
+        self.outputs.abandon();
+        self.outputs.reopen();
+        self.input.reopen();
+        self.progress.clear();
     }
 
     /// Waits with the machine down; `false` when somebody stopped it meanwhile.
@@ -217,12 +224,12 @@ impl Supervisor {
             match self.happenings.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Err(RecvTimeoutError::Timeout) => return Ok(true),
                 Err(RecvTimeoutError::Disconnected) => bail!("nothing more can happen to the machine"),
-                Ok(Happening::Request(Request::Stop { .. } | Request::Signal(KILL), asker)) => {
+                Ok(Happening::Request(Request::Wait, asker)) => self.will_answer(asker),
+                Ok(Happening::Request(request, asker)) if request.awaits_end() => {
                     self.state.stopped_by_user = true;
                     self.will_answer(asker);
                     return Ok(false);
                 }
-                Ok(Happening::Request(Request::Wait, asker)) => self.will_answer(asker),
                 Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine is restarting".into())),
                 Ok(happening) => self.client_happening(happening, None),
             }
@@ -231,6 +238,11 @@ impl Supervisor {
 
     /// What has become of the machine is written before anybody is told.
     fn end(&mut self, outcome: &Outcome, lock: MachineLock) -> Result<Option<MachineLock>> {
+        // One that was waiting for its restart has died before, and that has been told.
+        if self.state.status != Status::Restarting {
+            self.state.finished_at = format_time(SystemTime::now());
+            self.record("die", Some(outcome.code));
+        }
         self.state.status = Status::Exited;
         self.state.supervisor = None;
         self.state.monitor = None;
@@ -238,10 +250,8 @@ impl Supervisor {
         self.state.exit_code = Some(outcome.code);
         self.state.ending = Some(outcome.ending);
         self.state.error.clone_from(&outcome.notice);
-        self.state.finished_at = format_time(SystemTime::now());
-        self.record("die", Some(outcome.code));
         let mut lock = Some(lock);
-        let written = match lock.take_if(|_| self.config.remove) {
+        let written = match lock.take_if(|_| self.is_removed()) {
             None => self.machine.write_state(&self.state),
             Some(lock) => {
                 self.record("destroy", None);
@@ -259,9 +269,7 @@ impl Supervisor {
             // Those who have come meanwhile are told, too.
             let left = if self.may_begin() { Duration::ZERO } else { self.begin_until - Instant::now() };
             match self.happenings.recv_timeout(left) {
-                Ok(Happening::Request(Request::Wait | Request::Stop { .. }, asker)) => {
-                    self.will_answer(asker)
-                }
+                Ok(Happening::Request(request, asker)) if request.awaits_end() => self.will_answer(asker),
                 Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine has just ended".into())),
                 Ok(happening) => self.client_happening(happening, None),
                 Err(_) => return,
@@ -313,9 +321,13 @@ impl Supervisor {
             }
             Happening::Left(token) => self.clients.retain(|client| client.token != token),
             Happening::Said(message) => {
-                if message == FromClient::Begin {
-                    self.begun = true;
-                    self.progress.retain(|message| !matches!(message, ToClient::Console(_)));
+                match message {
+                    FromClient::Begin => {
+                        self.begun = true;
+                        self.progress.retain(|message| !matches!(message, ToClient::Console(_)));
+                    }
+                    FromClient::Resize(window) => self.window = window,
+                    FromClient::Signal(_) | FromClient::Refuse(_) => {}
                 }
                 if let Some(life) = life {
                     life.obey(message, self);
@@ -365,6 +377,11 @@ impl Supervisor {
 
     fn vsock_path(&self) -> PathBuf {
         self.machine.runtime().join("vsock.sock")
+    }
+
+    /// Whether the machine goes when it has ended.
+    fn is_removed(&self) -> bool {
+        self.config.remove && !self.kept
     }
 
     fn may_begin(&self) -> bool {

@@ -158,3 +158,33 @@ fn copy(stream: Stream, mut guest: UnixStream, log: Option<&Mutex<LogWriter>>, r
         clients.retain_mut(|client| client.write_all(piece).is_ok());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn who_comes_between_two_lives_sees_the_next() {
+        let mut outputs = Outputs::default();
+        outputs.abandon();
+        let (mut too_early, served) = UnixStream::pair().unwrap();
+        outputs.attach(Stream::Stdout, served);
+        let mut seen = String::new();
+        too_early.read_to_string(&mut seen).unwrap();
+
+        outputs.reopen();
+        let (mut client, served) = UnixStream::pair().unwrap();
+        outputs.attach(Stream::Stdout, served);
+        let (guest, mut process) = UnixStream::pair().unwrap();
+        let (over, happenings) = channel();
+        outputs.carry(Stream::Stdout, guest, over).unwrap();
+        process.write_all(b"hi").unwrap();
+        drop(process);
+        client.read_to_string(&mut seen).unwrap();
+        assert_eq!(seen, "hi");
+        let Ok(Happening::OutputOver { generation }) = happenings.recv() else { panic!("not over") };
+        outputs.one_is_over(generation);
+        assert!(outputs.is_over());
+    }
+}

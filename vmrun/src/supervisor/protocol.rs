@@ -21,19 +21,28 @@ pub enum Request {
         token: u64,
         stream: Stream,
     },
-    /// Answered by [`Reply`] when it has been sent.
+    /// Answered by [`Reply`] when it has been sent; SIGKILL when the machine has ended.
     Signal(u8),
     /// Ends the process: `signal`, after so many seconds SIGKILL, and no restart. Answered when the machine has
-    /// ended.
+    /// ended. With `keep` it stays, although it was run with `--rm`: it is about to be started again.
     Stop {
         signal: u8,
         seconds: u64,
+        keep: bool,
     },
     /// Answered when all processes stand still.
     Pause,
     Unpause,
     /// Answered when the machine has ended next.
     Wait,
+}
+
+impl Request {
+    /// Whether the answer is how the machine has ended.
+    pub fn awaits_end(&self) -> bool {
+        const KILL: u8 = 9;
+        matches!(self, Request::Stop { .. } | Request::Signal(KILL) | Request::Wait)
+    }
 }
 
 /// The answer to all requests but streams and attaching.

@@ -35,12 +35,17 @@ impl Life {
         supervisor: &mut Supervisor,
     ) -> Option<Outcome> {
         match request {
+            Request::Signal(KILL) => {
+                let _ = self.signal(KILL, supervisor);
+                supervisor.will_answer(asker);
+            }
             Request::Signal(signal) => {
                 let sent = self.signal(signal, supervisor);
                 asker.answer(&sent.map(|()| Ended::default()));
             }
-            Request::Stop { signal, seconds } => {
+            Request::Stop { signal, seconds, keep } => {
                 supervisor.state.stopped_by_user = true;
+                supervisor.kept |= keep;
                 supervisor.will_answer(asker);
                 if self.control.is_none() {
                     return Some(Outcome::stopped(128 + KILL));
