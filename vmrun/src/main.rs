@@ -1,5 +1,8 @@
 //! `vmrun`: container images in micro-VMs of their own, on the kernel you choose.
 
+// See `output`: what these print to may be gone.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod age;
 mod arguments;
 mod client;
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(code) => ExitCode::from(code),
-        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if output::has_reader_left(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&error);
             ExitCode::from(FAILED)

@@ -10,6 +10,7 @@ mod kernel_builds;
 mod kernel_packages;
 mod kernels;
 mod listing;
+mod machines;
 mod matrix;
 mod mistakes;
 mod modules;

@@ -42,12 +42,19 @@ fn between_two_lives_one_can_attach_and_stop() {
     let machine = Detached::shell(&["--restart", "always", "--name", "flap"], "busybox", script);
     await_pause(&machine, 3);
     vmrun(["attach", "flap"]).run().exits_with(1).says(&["life "]);
-    await_pause(&machine, 4);
-    machine.vmrun(&["stop"], &[]).run().succeeds();
-    assert_eq!(machine.inspect(".State.Status"), "exited");
-    let actions = actions(&machine);
-    let count = |wanted: &str| actions.iter().filter(|action| *action == wanted).count();
-    assert_eq!(count("die"), count("start"), "{actions:?}");
+    // A host that is slow may be in its next life when it hears of it, and ends that.
+    for _ in 0..5 {
+        await_pause(&machine, 3);
+        machine.vmrun(&["stop"], &[]).run().succeeds();
+        assert_eq!(machine.inspect(".State.Status"), "exited");
+        if machine.inspect(".State.ExitCode") == "1" {
+            let actions = actions(&machine);
+            assert!(actions.ends_with(&["start".into(), "die".into()]), "{actions:?}");
+            return;
+        }
+        machine.vmrun(&["start"], &[]).run().succeeds();
+    }
+    panic!("no stop has met a pause");
 }
 
 /// Waits for a pause after so many restarts. They grow, to seconds; but a host so slow that none of them has been seen

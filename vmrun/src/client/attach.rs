@@ -223,7 +223,7 @@ impl Session {
         }
         if let Some(timing) = &mut self.attachment.timing {
             timing.first_output(self.first_output.load(Ordering::Relaxed));
-            eprint!("{}", timing.chart());
+            let _ = io::stderr().write_all(timing.chart().to_string().as_bytes());
         }
         Parting::Ended(ended.code)
     }

@@ -1,6 +1,6 @@
 //! `vmrun commit`: an image of what was changed in a machine.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::Result;
 use guest_protocol::files::Request;
@@ -13,7 +13,7 @@ use crate::arguments::CommitArguments;
 use crate::files::{OpenMachine, TarStream};
 use crate::home::Home;
 use crate::machine::MachineConfig;
-use crate::output::warn;
+use crate::output::{stdout, warn};
 use crate::progress::LayerBars;
 
 pub fn commit(home: &Home, arguments: &CommitArguments) -> Result<u8> {
@@ -41,7 +41,7 @@ pub fn commit(home: &Home, arguments: &CommitArguments) -> Result<u8> {
     for text in &committed.warnings {
         warn(&format!("vmrun: {text}"));
     }
-    writeln!(io::stdout(), "{}", committed.id)?;
+    writeln!(stdout(), "{}", committed.id)?;
     Ok(0)
 }
 

@@ -1,12 +1,13 @@
 //! `vmrun completions` and `vmrun man`: what a distribution's package installs beside the program.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 
 use crate::arguments::Arguments;
+use crate::output::stdout;
 
 /// What bash completes that clap cannot know.
 const KERNEL_NAMES: &str = include_str!("kernel_names.bash");
@@ -17,7 +18,7 @@ pub fn completions(shell: clap_complete::Shell) -> Result<u8> {
     if shell == clap_complete::Shell::Bash {
         script.extend(KERNEL_NAMES.as_bytes());
     }
-    io::stdout().write_all(&script)?;
+    stdout().write_all(&script)?;
     Ok(0)
 }
 

@@ -14,7 +14,7 @@ use crate::files::{
     Destination, Guest, OpenMachine, Place, SourceName, TarStream, receive, send, send_archive,
 };
 use crate::home::Home;
-use crate::output::warn;
+use crate::output::{stdout, warn};
 use crate::size;
 
 /// One end of a copy.
@@ -108,7 +108,7 @@ impl Copy<'_> {
             }
             let answer = self.guest.ask(&request(source.name.as_deref().unwrap_or_default()))?;
             let mut stream = TarStream::new(answer, &mut warn);
-            let mut out = io::stdout().lock();
+            let mut out = stdout();
             let copied = io::copy(&mut stream, &mut out).and_then(|_| out.flush());
             let total = stream.total();
             return stream.outcome(copied, self.guest).map(|()| total);

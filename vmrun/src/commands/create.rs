@@ -20,7 +20,7 @@ use crate::machine::{
     MachineConfig, MachineDirectory, MachineId, Machines, Resources, UpperConfig, arguments, check_size,
     environment, init_of, signal_number,
 };
-use crate::output::warn;
+use crate::output::{say, warn};
 
 /// How long a process, or a whole system, may take to end, in seconds.
 const STOP_TIMEOUT: u64 = 10;
@@ -28,7 +28,7 @@ const SHUTDOWN_TIMEOUT: u64 = 60;
 
 pub fn create(home: &Home, arguments: &CreateArguments) -> Result<u8> {
     let (machine, _) = make(home, &arguments.machine)?;
-    println!("{}", machine.id().as_str());
+    say(machine.id().as_str())?;
     Ok(0)
 }
 

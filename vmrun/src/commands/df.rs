@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::age::age;
 use crate::arguments::{DfArguments, Format};
 use crate::home::Home;
-use crate::output::{complain, table};
+use crate::output::{complain, say, table};
 use crate::size;
 
 const KINDS: [(Kind, &str, &str); 4] = [
@@ -23,13 +23,13 @@ pub fn df(home: &Home, arguments: &DfArguments) -> Result<u8> {
     let usage = home.images()?.usage()?;
     let kernels = Kernels::of(home)?;
     if arguments.format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(&as_json(&usage, &kernels))?);
+        say(serde_json::to_string_pretty(&as_json(&usage, &kernels))?)?;
         return Ok(0);
     }
     let rows: Vec<_> = usage.images.iter().map(image).collect();
     table(["IMAGE", "IMAGE ID", "CREATED", "SIZE", "SHARED", "UNIQUE", "IN USE"], &rows)?;
     if arguments.verbose {
-        println!();
+        say("")?;
         let rows: Vec<_> = usage
             .layers
             .iter()
@@ -41,7 +41,7 @@ pub fn df(home: &Home, arguments: &DfArguments) -> Result<u8> {
             .collect();
         table(["LAYER", "DATA", "ENTRY TABLE", "IMAGES"], &rows)?;
     }
-    println!();
+    say("")?;
     table(["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"], &totals(&usage, &kernels))?;
     Ok(0)
 }

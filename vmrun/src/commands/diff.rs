@@ -1,6 +1,6 @@
 //! `vmrun diff`: how a machine's files differ from its image's.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 
 use anyhow::{Result, bail};
 use guest_protocol::files::{ChangeKind, Item, Request};
@@ -8,12 +8,13 @@ use guest_protocol::files::{ChangeKind, Item, Request};
 use crate::arguments::DiffArguments;
 use crate::files::OpenMachine;
 use crate::home::Home;
+use crate::output::stdout;
 
 pub fn diff(home: &Home, arguments: &DiffArguments) -> Result<u8> {
     let machine = OpenMachine::open(home, &arguments.machine)?;
     let guest = &machine.guest;
     let mut answer = guest.ask(&Request::Changes)?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(stdout());
     loop {
         match answer.item().map_err(|error| guest.explain(error.into()))? {
             Item::Change(change) => {

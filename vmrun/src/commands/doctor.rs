@@ -12,6 +12,7 @@ use crate::emulate::qemu;
 use crate::hardware::{self, Virtualization};
 use crate::home::{self, Home};
 use crate::machine::usual;
+use crate::output::say;
 
 /// How a check came out.
 enum Finding {
@@ -48,7 +49,7 @@ pub fn doctor(home: &Home) -> Result<u8> {
                 ("fail", text)
             }
         };
-        println!("{word:4}  {name:16}  {text}");
+        say(format_args!("{word:4}  {name:16}  {text}"))?;
     }
     Ok(code)
 }

@@ -17,7 +17,7 @@ use crate::emulate::host::{Census, Connection, EmulatedHost, Status, Wanted};
 use crate::emulate::{self, EmulateOptions};
 use crate::home::Home;
 use crate::machine::{MachineSummary, Machines};
-use crate::output::{complain, table};
+use crate::output::{complain, say, stdout, table};
 
 pub fn emulate(home: &Home, arguments: EmulateArguments) -> Result<u8> {
     if let Some(command) = arguments.host {
@@ -45,7 +45,7 @@ fn manage(home: &Home, command: EmulatedHostCommand) -> Result<u8> {
                 stop_machines(home)?;
             }
             if !host.stop(force)? {
-                println!("no emulated host runs");
+                say("no emulated host runs")?;
             }
             Ok(0)
         }
@@ -81,8 +81,8 @@ fn stop_machines(home: &Home) -> Result<()> {
 fn show(home: &Home, found: Option<(Status, Census)>, format: Format) -> Result<u8> {
     let Some((status, census)) = found else {
         match format {
-            Format::Json => println!("{}", json!({ "running": false })),
-            Format::Table => println!("no emulated host runs"),
+            Format::Json => say(json!({ "running": false }))?,
+            Format::Table => say("no emulated host runs")?,
         }
         return Ok(1);
     };
@@ -91,17 +91,14 @@ fn show(home: &Home, found: Option<(Status, Census)>, format: Format) -> Result<
     // One that has just been removed has its ID for a name.
     let names: Vec<String> = census.labels.iter().map(|id| name(id).unwrap_or_else(|_| id.clone())).collect();
     match format {
-        Format::Json => println!(
-            "{}",
-            json!({
-                "running": true,
-                "since": status.since,
-                "memory": status.memory,
-                "available": census.available,
-                "pid": status.qemu,
-                "machines": names,
-            })
-        ),
+        Format::Json => say(json!({
+            "running": true,
+            "since": status.since,
+            "memory": status.memory,
+            "available": census.available,
+            "pid": status.qemu,
+            "machines": names,
+        }))?,
         Format::Table => {
             let since = SystemTime::UNIX_EPOCH + Duration::from_secs(status.since);
             let row = [
@@ -125,7 +122,7 @@ fn relay(connection: UnixStream) -> Result<u8> {
         let _ = io::copy(&mut io::stdin().lock(), &mut to);
         let _ = to.shutdown(Shutdown::Write);
     });
-    let (mut from, mut out) = (connection, io::stdout().lock());
+    let (mut from, mut out) = (connection, stdout());
     io::copy(&mut from, &mut out)?;
     out.flush()?;
     Ok(0)

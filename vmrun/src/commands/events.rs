@@ -15,6 +15,7 @@ use crate::arguments::{EventsArguments, Format};
 use crate::events::{MachineEvent, log};
 use crate::filter::{Label, split};
 use crate::home::Home;
+use crate::output::stdout;
 
 /// How often the log is looked at.
 const STEP: Duration = Duration::from_millis(200);
@@ -77,7 +78,7 @@ fn is_same(file: &File, path: &Path) -> bool {
 }
 
 fn show(event: &MachineEvent, format: Format) -> Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     if format == Format::Json {
         writeln!(out, "{}", serde_json::to_string(event)?)?;
         return Ok(());

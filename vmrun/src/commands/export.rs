@@ -8,6 +8,7 @@ use guest_protocol::files::Request;
 use crate::arguments::ExportArguments;
 use crate::files::{OpenMachine, TarStream};
 use crate::home::Home;
+use crate::output::stdout;
 use crate::whole_file::write_whole;
 
 pub fn export(home: &Home, arguments: &ExportArguments) -> Result<u8> {
@@ -23,7 +24,7 @@ pub fn export(home: &Home, arguments: &ExportArguments) -> Result<u8> {
     };
     match &arguments.output {
         Some(path) => write_whole(path, |file| export(file))?,
-        None => export(&mut io::stdout().lock())?,
+        None => export(&mut stdout())?,
     }
     Ok(0)
 }

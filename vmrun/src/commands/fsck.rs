@@ -5,6 +5,7 @@ use rootfs_builder::store::{Finding, Remedy};
 
 use crate::arguments::FsckArguments;
 use crate::home::Home;
+use crate::output::say;
 use crate::progress::Steps;
 use crate::size;
 
@@ -24,12 +25,12 @@ pub fn fsck(home: &Home, arguments: &FsckArguments) -> Result<u8> {
             Remedy::Repaired => "repaired".to_owned(),
             Remedy::PullAgain(images) => format!("pull or load again: {}", images.join(", ")),
         };
-        println!("{what}: {problem}: {remedy}");
+        say(format_args!("{what}: {problem}: {remedy}"))?;
     }
-    kernels.iter().for_each(|problem| println!("{problem}"));
+    kernels.iter().try_for_each(say)?;
     let findings = report.findings.len() + kernels.len();
     if !arguments.quiet {
-        println!(
+        say(format_args!(
             "{}, {}, {}, {} read: {}",
             count(report.images, "image"),
             count(report.layers, "layer"),
@@ -39,7 +40,7 @@ pub fn fsck(home: &Home, arguments: &FsckArguments) -> Result<u8> {
                 0 => "all is well".to_owned(),
                 findings => count(findings, "finding"),
             }
-        );
+        ))?;
     }
     Ok(match (findings == 0, report.is_damaged() || !kernels.is_empty()) {
         (true, _) => 0,

@@ -1,6 +1,7 @@
 //! `vmrun generate`: what other programs need to run machines.
 
 use std::env;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,7 @@ use crate::arguments::{GenerateCommand, SystemdArguments};
 use crate::home::Home;
 use crate::machine::restart::RestartPolicy;
 use crate::machine::{MachineConfig, Machines};
+use crate::output::stdout;
 
 /// What systemd waits beside the machine's own time to stop, in seconds.
 const SPARE: u64 = 30;
@@ -27,7 +29,7 @@ fn systemd(home: &Home, arguments: &SystemdArguments) -> Result<u8> {
         bail!("machine {} is removed when it ends: make one without --rm for a unit", arguments.machine);
     }
     let own = env::current_exe().context("cannot find vmrun's own executable")?;
-    print!("{}", unit(&config, &machine.name()?, &own, home.root())?);
+    stdout().write_all(unit(&config, &machine.name()?, &own, home.root())?.as_bytes())?;
     Ok(0)
 }
 

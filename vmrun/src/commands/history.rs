@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::age::age;
 use crate::arguments::{Format, HistoryArguments};
 use crate::home::Home;
-use crate::output::table;
+use crate::output::{say, table};
 use crate::size;
 
 /// Characters of a command in the table, as many as Docker shows.
@@ -23,10 +23,10 @@ pub fn history(home: &Home, arguments: &HistoryArguments) -> Result<u8> {
     let ids = std::iter::once(id).chain(std::iter::repeat("<missing>".to_owned()));
 
     if arguments.quiet {
-        entries.iter().zip(ids).for_each(|(_, id)| println!("{id}"));
+        entries.iter().zip(ids).try_for_each(|(_, id)| say(id))?;
     } else if arguments.format == Format::Json {
         let list: Vec<Value> = entries.iter().zip(ids).map(|(entry, id)| as_json(entry, &id)).collect();
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        say(serde_json::to_string_pretty(&list)?)?;
     } else {
         let rows: Vec<_> = entries.iter().zip(ids).map(|(entry, id)| row(entry, id, arguments)).collect();
         table(["IMAGE", "CREATED", "CREATED BY", "SIZE", "WASTED", "COMMENT"], &rows)?;

@@ -8,7 +8,7 @@ use crate::age::age;
 use crate::arguments::{Format, ImagesArguments};
 use crate::filter::ImageFilter;
 use crate::home::Home;
-use crate::output::table;
+use crate::output::{say, table};
 use crate::size;
 
 pub fn images(home: &Home, arguments: &ImagesArguments) -> Result<u8> {
@@ -22,10 +22,10 @@ pub fn images(home: &Home, arguments: &ImagesArguments) -> Result<u8> {
 
     let id = |image: &ImageSummary| if arguments.no_trunc { image.id.to_string() } else { image.id.short() };
     if arguments.quiet {
-        images.iter().for_each(|image| println!("{}", id(image)));
+        images.iter().try_for_each(|image| say(id(image)))?;
     } else if arguments.format == Format::Json {
         let list: Vec<_> = images.iter().map(json).collect();
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        say(serde_json::to_string_pretty(&list)?)?;
     } else if arguments.digests {
         let row = |image: &ImageSummary| {
             let (repository, tag) = name(image);

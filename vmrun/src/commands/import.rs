@@ -39,7 +39,7 @@ pub fn import(home: &Home, arguments: ImportArguments) -> Result<u8> {
         .images()?
         .import(file, &name, config, &LayerBars::new(arguments.quiet))
         .with_context(|| format!("cannot import {}", arguments.file.display()))?;
-    super::load::show(&imported);
+    super::load::show(&imported)?;
     Ok(0)
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::arguments::{InspectArguments, InspectType};
 use crate::home::Home;
-use crate::output::complain;
+use crate::output::{complain, say};
 use fields::Template;
 
 /// Shows what it finds, as Docker does: one name that leads nowhere does not keep the others.
@@ -30,10 +30,10 @@ pub fn inspect(home: &Home, arguments: &InspectArguments) -> Result<u8> {
         }
     }
     match template {
-        None => println!("{}", serde_json::to_string_pretty(&found)?),
+        None => say(serde_json::to_string_pretty(&found)?)?,
         Some(template) => {
             for value in &found {
-                println!("{}", template.fill(value)?);
+                say(template.fill(value)?)?;
             }
         }
     }

@@ -7,11 +7,11 @@ use kernels::{Addition, Kernel, KernelStore, Source};
 
 use super::kernel_build::Wish;
 use super::kernel_pull::Order;
-use super::{kernel_build, kernel_image, kernel_pull, kernel_search};
+use super::{each, kernel_build, kernel_image, kernel_pull, kernel_search};
 use crate::arguments::{ArchiveName, Format, KernelCommand};
 use crate::home::Home;
 use crate::machine::silence;
-use crate::output::{complain, table, warn};
+use crate::output::{complain, say, table, warn};
 use crate::size;
 
 pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
@@ -24,7 +24,7 @@ pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
             let addition = Addition { name: name.as_deref(), release: release.as_deref(), replace: false };
             let kernel = store.add(&sources, &addition, &|step| progress.show(&step.to_string()))?;
             progress.finish();
-            println!("{}", kernel.name);
+            say(&kernel.name)?;
             if let Some(silence) = silence(&kernel) {
                 warn(&format!("vmrun: {silence}"));
             }
@@ -51,17 +51,10 @@ pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
             list(&store, default.as_deref(), quiet, format)?;
         }
         KernelCommand::Rm { names } => {
-            let mut code = 0;
-            for name in &names {
-                match store.remove(name) {
-                    Ok(()) => println!("{name}"),
-                    Err(error) => {
-                        complain(&error.into());
-                        code = crate::FAILED;
-                    }
-                }
-            }
-            return Ok(code);
+            return each(&names, |name| {
+                store.remove(name)?;
+                say(name)
+            });
         }
         KernelCommand::Inspect { name, format } => inspect(&store.get(&name)?, format)?,
         KernelCommand::Default { name } => store.set_default(&name)?,
@@ -72,11 +65,11 @@ pub fn kernel(home: &Home, command: KernelCommand) -> Result<u8> {
 fn list(store: &KernelStore, default: Option<&str>, quiet: bool, format: Format) -> Result<()> {
     let kernels = &store.list(&mut |error| complain(&error.into()))?;
     if quiet {
-        kernels.iter().for_each(|kernel| println!("{}", kernel.name));
+        kernels.iter().try_for_each(|kernel| say(&kernel.name))?;
         return Ok(());
     }
     if format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(kernels)?);
+        say(serde_json::to_string_pretty(kernels)?)?;
         return Ok(());
     }
     let row = |kernel: &Kernel| -> Result<[String; 6]> {
@@ -109,7 +102,7 @@ fn modules(kernel: &Kernel) -> Result<String> {
 
 fn inspect(kernel: &Kernel, format: Format) -> Result<()> {
     if format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(kernel)?);
+        say(serde_json::to_string_pretty(kernel)?)?;
         return Ok(());
     }
     let fact = |name: &str, value: String| [name.to_owned(), value];

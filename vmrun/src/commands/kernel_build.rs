@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::kernel_source::DebianArchive;
 use crate::arguments::ArchiveArguments;
 use crate::home::cache_directory;
-use crate::output::warn;
+use crate::output::{say, warn};
 use crate::progress::Steps;
 
 /// The exit code of a program that ^C has ended.
@@ -72,7 +72,7 @@ pub fn build(store: &KernelStore, wish: Wish<'_>) -> Result<u8> {
         watcher.steps.show(&step.to_string())
     })?;
     watcher.steps.finish();
-    println!("{}", kernel.name);
+    say(kernel.name)?;
     Ok(0)
 }
 

@@ -8,7 +8,7 @@ use kernels::{Addition, Error, Kernel, KernelStore, Origin, Source};
 
 use crate::arguments::{ArchiveArguments, FlavourChoice, PullPolicy};
 use crate::home::{Home, cache_directory};
-use crate::output::warn;
+use crate::output::{say, warn};
 use crate::progress::{Downloads, Steps};
 use crate::size;
 
@@ -39,7 +39,7 @@ pub fn pull(store: &KernelStore, order: &Order<'_>, arguments: &ArchiveArguments
     let name = order.name.map_or_else(|| wanted.to_string(), str::to_owned);
     KernelStore::check_name(&name)?;
     let kernel = fetch(store, &open(arguments)?, &wanted, &name, order.packages, order.quiet)?;
-    println!("{}", kernel.name);
+    say(kernel.name)?;
     Ok(0)
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::kernel_pull;
 use crate::arguments::{ArchiveArguments, Format};
-use crate::output::{complain, table};
+use crate::output::{complain, say, table};
 use crate::progress::Downloads;
 use crate::size;
 
@@ -50,7 +50,7 @@ fn show(kernels: &[KernelPackages], format: Format) -> Result<()> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&entries)?);
+        say(serde_json::to_string_pretty(&entries)?)?;
         return Ok(());
     }
     let rows: Vec<[String; 5]> = kernels

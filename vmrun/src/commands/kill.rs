@@ -7,6 +7,7 @@ use crate::arguments::KillArguments;
 use crate::client::ask;
 use crate::home::Home;
 use crate::machine::{Machines, signal_number};
+use crate::output::say;
 use crate::supervisor::protocol::Request;
 
 pub fn kill(home: &Home, arguments: &KillArguments) -> Result<u8> {
@@ -18,7 +19,7 @@ pub fn kill(home: &Home, arguments: &KillArguments) -> Result<u8> {
             bail!("machine {name} does not run, it is {}", status.as_str());
         }
         ask(&machine, &Request::Signal(signal))?;
-        println!("{name}");
+        say(name)?;
         Ok(())
     })
 }

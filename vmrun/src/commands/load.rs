@@ -10,7 +10,7 @@ use rootfs_builder::store::{LoadSource, Loaded};
 
 use crate::arguments::LoadArguments;
 use crate::home::Home;
-use crate::output::warn;
+use crate::output::{say, warn};
 use crate::progress::LayerBars;
 
 pub fn load(home: &Home, arguments: LoadArguments) -> Result<u8> {
@@ -28,19 +28,17 @@ pub fn load(home: &Home, arguments: LoadArguments) -> Result<u8> {
         .images()?
         .load(source, name.as_ref(), &LayerBars::new(arguments.quiet))
         .with_context(|| format!("cannot load {}", arguments.input.display()))?;
-    for image in &loaded {
-        show(image);
-    }
+    loaded.iter().try_for_each(show)?;
     Ok(0)
 }
 
 /// Says what came of it, in Docker's words.
-pub fn show(image: &Loaded) {
+pub fn show(image: &Loaded) -> Result<()> {
     for warning in &image.warnings {
         warn(&format!("vmrun: warning: {warning}"));
     }
     match &image.reference {
-        Some(reference) => println!("Loaded image: {reference}"),
-        None => println!("Loaded image ID: {}", image.id),
+        Some(reference) => say(format_args!("Loaded image: {reference}")),
+        None => say(format_args!("Loaded image ID: {}", image.id)),
     }
 }

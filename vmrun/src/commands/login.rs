@@ -7,7 +7,7 @@ use registry::{Credentials, Host, Login, Options, Registry, Stored};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::arguments::{LoginArguments, LogoutArguments};
-use crate::output::warn;
+use crate::output::{say, warn};
 
 /// No password is longer; some tokens are long.
 const LONGEST: u64 = 64 << 10;
@@ -44,15 +44,15 @@ pub fn login(arguments: &LoginArguments) -> Result<u8> {
             ));
         }
     }
-    println!("Login Succeeded");
+    say("Login Succeeded")?;
     Ok(0)
 }
 
 pub fn logout(arguments: &LogoutArguments) -> Result<u8> {
     let host = Host::parse(&arguments.server)?;
     match Credentials::of_user().erase(&host)? {
-        true => println!("Removing login credentials for {}", host.name()),
-        false => println!("Not logged in to {}", host.name()),
+        true => say(format_args!("Removing login credentials for {}", host.name()))?,
+        false => say(format_args!("Not logged in to {}", host.name()))?,
     }
     Ok(0)
 }

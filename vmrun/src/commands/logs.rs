@@ -12,6 +12,7 @@ use crate::age::moment;
 use crate::arguments::LogsArguments;
 use crate::home::Home;
 use crate::machine::{LogReader, LogRecord, LogStream, MachineDirectory, Machines};
+use crate::output::stdout;
 
 /// How often a log that is followed is looked at.
 const STEP: Duration = Duration::from_millis(100);
@@ -75,7 +76,7 @@ fn since_1970() -> u64 {
 fn kernel_log(machine: &MachineDirectory, name: &str) -> Result<u8> {
     let path = machine.kernel_log();
     match File::open(&path) {
-        Ok(mut file) => io::copy(&mut file, &mut io::stdout().lock()).map(|_| 0).map_err(Into::into),
+        Ok(mut file) => io::copy(&mut file, &mut stdout()).map(|_| 0).map_err(Into::into),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             bail!("there is no kernel log of machine {name}: it never ran, or was run with --rm")
         }
@@ -134,13 +135,13 @@ impl Shown {
             self.within[stream] = !line.ends_with(b"\n");
         }
         match record.stream {
-            LogStream::Stdout => io::stdout().write_all(&out)?,
+            LogStream::Stdout => stdout().write_all(&out)?,
             LogStream::Stderr => io::stderr().write_all(&out)?,
         }
         Ok(())
     }
 
     fn finish(self) -> Result<()> {
-        Ok(io::stdout().flush()?)
+        Ok(stdout().flush()?)
     }
 }

@@ -56,7 +56,7 @@ use anyhow::{Result, bail};
 use crate::arguments::{Arguments, Command};
 use crate::emulate::host;
 use crate::home::Home;
-use crate::output::complain;
+use crate::output::{complain, stdout};
 
 pub use create::{check, make};
 
@@ -77,8 +77,9 @@ fn agreed(what: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
         bail!("there is no terminal to ask on: say -f to remove without a question");
     }
-    print!("{what} Go on? [y/N] ");
-    io::stdout().flush()?;
+    let mut out = stdout();
+    write!(out, "{what} Go on? [y/N] ")?;
+    out.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -7,6 +7,7 @@ use crate::arguments::MachinesArguments;
 use crate::client::ask;
 use crate::home::Home;
 use crate::machine::Machines;
+use crate::output::say;
 use crate::supervisor::protocol::Request;
 
 pub fn pause(home: &Home, arguments: &MachinesArguments) -> Result<u8> {
@@ -25,7 +26,7 @@ fn request(home: &Home, arguments: &MachinesArguments, request: &Request) -> Res
             bail!("machine {name} does not run, it is {}", status.as_str());
         }
         ask(&machine, request)?;
-        println!("{name}");
+        say(name)?;
         Ok(())
     })
 }

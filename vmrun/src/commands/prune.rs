@@ -11,7 +11,7 @@ use crate::arguments::PruneArguments;
 use crate::filter::{Label, split};
 use crate::home::Home;
 use crate::machine::Machines;
-use crate::output::warn;
+use crate::output::{say, warn};
 use crate::size;
 
 pub fn prune(home: &Home, arguments: &PruneArguments) -> Result<u8> {
@@ -25,12 +25,12 @@ pub fn prune(home: &Home, arguments: &PruneArguments) -> Result<u8> {
     let pruned = home
         .images()?
         .prune(arguments.all, &|image| filter.matches(image) && !needed.contains(&image.id.to_string()))?;
-    pruned.untagged.iter().for_each(|name| println!("Untagged: {name}"));
-    pruned.deleted.iter().for_each(|id| println!("Deleted: {id}"));
+    pruned.untagged.iter().try_for_each(|name| say(format_args!("Untagged: {name}")))?;
+    pruned.deleted.iter().try_for_each(|id| say(format_args!("Deleted: {id}")))?;
     if pruned.deferred {
         warn("vmrun: something is being added just now: files are removed when that is done");
     }
-    println!("Total reclaimed space: {}", size::show(pruned.reclaimed));
+    say(format_args!("Total reclaimed space: {}", size::show(pruned.reclaimed)))?;
     Ok(0)
 }
 

@@ -8,7 +8,7 @@ use crate::arguments::{Format, PsArguments};
 use crate::filter::{Label, split};
 use crate::home::Home;
 use crate::machine::{MachineSummary, Machines, State, Status};
-use crate::output::table;
+use crate::output::{say, table};
 use crate::size;
 
 /// Characters of a command that are shown.
@@ -21,10 +21,10 @@ pub fn ps(home: &Home, arguments: &PsArguments) -> Result<u8> {
     machines.retain(|machine| (all || machine.is_running()) && filter.matches(machine));
     machines.truncate(arguments.last.unwrap_or(if arguments.latest { 1 } else { usize::MAX }));
     if arguments.quiet {
-        machines.iter().for_each(|machine| println!("{}", machine.config.id.as_str()));
+        machines.iter().try_for_each(|machine| say(machine.config.id.as_str()))?;
     } else if arguments.format == Format::Json {
         let list: Vec<_> = machines.iter().map(json).collect();
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        say(serde_json::to_string_pretty(&list)?)?;
     } else if arguments.size {
         let rows: Vec<_> =
             machines.iter().map(|machine| with_size(machine, row(machine, arguments.no_trunc))).collect();

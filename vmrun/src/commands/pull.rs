@@ -8,22 +8,22 @@ use rootfs_builder::store::{Pulled, Store};
 
 use crate::arguments::{PullArguments, Trust};
 use crate::home::Home;
-use crate::output::warn;
+use crate::output::{say, warn};
 use crate::progress::LayerBars;
 
 pub fn pull(home: &Home, arguments: &PullArguments) -> Result<u8> {
     let name: Reference = arguments.name.parse()?;
     if !arguments.quiet {
         let short = name.digest().map(ToString::to_string).or(name.tag().map(str::to_owned));
-        println!("{}: Pulling from {}", short.unwrap_or_default(), name.repository());
+        say(format_args!("{}: Pulling from {}", short.unwrap_or_default(), name.repository()))?;
     }
     let progress = LayerBars::new(arguments.quiet);
     let pulled = fetch(&home.images()?, &name, &arguments.platform, arguments.trust, &progress)?;
     if !arguments.quiet {
-        println!("Digest: {}", pulled.digest);
-        println!("Status: {}", status(&pulled, &name));
+        say(format_args!("Digest: {}", pulled.digest))?;
+        say(format_args!("Status: {}", status(&pulled, &name)))?;
     }
-    println!("{}", name.by_digest().full());
+    say(name.by_digest().full())?;
     Ok(0)
 }
 

@@ -6,6 +6,7 @@ use rootfs_builder::reference::Reference;
 use super::pull::connect;
 use crate::arguments::PushArguments;
 use crate::home::Home;
+use crate::output::say;
 use crate::progress::LayerBars;
 
 pub fn push(home: &Home, arguments: &PushArguments) -> Result<u8> {
@@ -16,7 +17,7 @@ pub fn push(home: &Home, arguments: &PushArguments) -> Result<u8> {
     let images = home.images()?;
     let image = images.outgoing(&name).with_context(|| format!("cannot push {name}"))?;
     if !arguments.quiet {
-        println!("The push refers to repository [{}/{}]", name.registry(), name.repository());
+        say(format_args!("The push refers to repository [{}/{}]", name.registry(), name.repository()))?;
     }
     connect(name.registry(), arguments.trust)
         .and_then(|registry| {
@@ -25,10 +26,10 @@ pub fn push(home: &Home, arguments: &PushArguments) -> Result<u8> {
         })
         .with_context(|| format!("cannot push {name}"))?;
     match arguments.quiet {
-        true => println!("{}", name.full()),
+        true => say(name.full())?,
         false => {
             let manifest = &image.content.manifest;
-            println!("{tag}: digest: {} size: {}", manifest.digest, manifest.bytes.len());
+            say(format_args!("{tag}: digest: {} size: {}", manifest.digest, manifest.bytes.len()))?;
         }
     }
     Ok(0)

@@ -7,6 +7,7 @@ use super::{each, start, stop};
 use crate::arguments::StopArguments;
 use crate::home::Home;
 use crate::machine::Machines;
+use crate::output::say;
 
 pub fn restart(home: &Home, arguments: &StopArguments) -> Result<u8> {
     check_kvm()?;
@@ -17,7 +18,7 @@ pub fn restart(home: &Home, arguments: &StopArguments) -> Result<u8> {
             bail!("machine {name} ended by itself just before, and is gone: it was run with --rm");
         }
         start::begin(home, &machine)?;
-        println!("{name}");
+        say(name)?;
         Ok(())
     })
 }

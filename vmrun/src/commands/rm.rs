@@ -7,6 +7,7 @@ use crate::arguments::{ContainerPruneArguments, RmArguments};
 use crate::events;
 use crate::home::Home;
 use crate::machine::Machines;
+use crate::output::{complain, say};
 use crate::size;
 
 /// Removes all machines that do not run.
@@ -16,16 +17,27 @@ pub fn prune(home: &Home, arguments: &ContainerPruneArguments) -> Result<u8> {
     }
     let machines = Machines::open(home);
     machines.sweep()?;
-    let mut reclaimed = 0;
+    let (mut reclaimed, mut code) = (0, 0);
     for machine in machines.list()?.into_iter().filter(|machine| !machine.is_running()) {
-        let (size, lock) = (machine.directory.upper_size(), machine.directory.lock()?);
-        events::record(home, "destroy", &machine.directory, &machine.config, None);
-        machines.remove(&machine.directory, lock)?;
-        reclaimed += size;
-        println!("{}", machine.config.id.as_str());
+        let size = machine.directory.upper_size();
+        let removed = machine.directory.lock().and_then(|lock| {
+            events::record(home, "destroy", &machine.directory, &machine.config, None);
+            machines.remove(&machine.directory, lock)?;
+            reclaimed += size;
+            say(machine.config.id.as_str())
+        });
+        match removed {
+            // Somebody else has removed it.
+            Err(_) if !machine.directory.path().exists() => {}
+            Err(error) => {
+                complain(&error);
+                code = crate::FAILED;
+            }
+            Ok(()) => {}
+        }
     }
-    println!("Total reclaimed space: {}", size::show(reclaimed));
-    Ok(0)
+    say(format_args!("Total reclaimed space: {}", size::show(reclaimed)))?;
+    Ok(code)
 }
 
 pub fn rm(home: &Home, arguments: &RmArguments) -> Result<u8> {
@@ -49,7 +61,7 @@ pub fn rm(home: &Home, arguments: &RmArguments) -> Result<u8> {
             }
             machines.remove(&machine, lock)?;
         }
-        println!("{name}");
+        say(name)?;
         Ok(())
     })
 }

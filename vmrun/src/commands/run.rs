@@ -9,6 +9,7 @@ use crate::arguments::RunArguments;
 use crate::client::{Attachment, Parting, Session, launch};
 use crate::home::Home;
 use crate::machine::{MachineDirectory, Machines, Timing, monotonic_time};
+use crate::output::say;
 
 pub fn run(home: &Home, run: &RunArguments) -> Result<u8> {
     let begun = monotonic_time();
@@ -42,7 +43,7 @@ pub fn run(home: &Home, run: &RunArguments) -> Result<u8> {
         Parting::Ended(code) if foreground || code != 0 => Ok(code),
         _ => {
             if run.detach {
-                println!("{}", machine.id().as_str());
+                say(machine.id().as_str())?;
             }
             Ok(0)
         }

@@ -7,6 +7,7 @@ use rootfs_builder::store::ArchiveFormat;
 
 use crate::arguments::{SaveArguments, SaveFormat};
 use crate::home::Home;
+use crate::output::stdout;
 use crate::whole_file::write_whole;
 
 /// Few large writes.
@@ -27,7 +28,7 @@ pub fn save(home: &Home, arguments: &SaveArguments) -> Result<u8> {
         None if io::stdout().is_terminal() => {
             bail!("an archive is not for a terminal: name a file with -o, or redirect standard output")
         }
-        None => save(&mut io::stdout().lock())?,
+        None => save(&mut stdout())?,
     }
     Ok(0)
 }

@@ -10,6 +10,7 @@ use crate::arguments::StartArguments;
 use crate::client::{Attachment, Parting, Session, launch};
 use crate::home::Home;
 use crate::machine::{MachineDirectory, Machines, Status};
+use crate::output::say;
 
 pub fn start(home: &Home, arguments: &StartArguments) -> Result<u8> {
     check_kvm()?;
@@ -19,7 +20,7 @@ pub fn start(home: &Home, arguments: &StartArguments) -> Result<u8> {
         _ if attaches => bail!("only one machine can be attached to at a time"),
         names => each(names, |name| {
             begin(home, &Machines::open(home).find(name)?)?;
-            println!("{name}");
+            say(name)?;
             Ok(())
         }),
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::arguments::{Format, StatsArguments};
 use crate::home::Home;
 use crate::machine::{MachineSummary, Machines, inquire};
-use crate::output::table;
+use crate::output::{stdout, table};
 use crate::size;
 
 /// Between one moment and the next.
@@ -40,13 +40,13 @@ pub fn stats(home: &Home, arguments: &StatsArguments) -> Result<u8> {
         thread::sleep(STEP);
         let now = moments(home, arguments, &before)?;
         if clear {
-            io::stdout().write_all(CLEAR)?;
+            stdout().write_all(CLEAR)?;
         }
         match arguments.format {
             Format::Table => table(HEADING, &now.iter().map(row).collect::<Vec<_>>())?,
-            Format::Json => now.iter().try_for_each(|moment| writeln!(io::stdout(), "{}", object(moment)))?,
+            Format::Json => now.iter().try_for_each(|moment| writeln!(stdout(), "{}", object(moment)))?,
         }
-        io::stdout().flush()?;
+        stdout().flush()?;
         if arguments.no_stream {
             return Ok(0);
         }

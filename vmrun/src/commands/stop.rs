@@ -7,12 +7,13 @@ use crate::arguments::StopArguments;
 use crate::client::ask;
 use crate::home::Home;
 use crate::machine::{MachineDirectory, Machines, signal_number};
+use crate::output::say;
 use crate::supervisor::protocol::Request;
 
 pub fn stop(home: &Home, arguments: &StopArguments) -> Result<u8> {
     each(&arguments.machines, |name| {
         end(&Machines::open(home).find(name)?, arguments.signal.as_deref(), arguments.time, false)?;
-        println!("{name}");
+        say(name)?;
         Ok(())
     })
 }

@@ -7,11 +7,12 @@ use crate::arguments::MachinesArguments;
 use crate::client::ask;
 use crate::home::Home;
 use crate::machine::{MachineDirectory, Machines};
+use crate::output::say;
 use crate::supervisor::protocol::Request;
 
 pub fn wait(home: &Home, arguments: &MachinesArguments) -> Result<u8> {
     each(&arguments.machines, |name| {
-        println!("{}", code(&Machines::open(home).find(name)?)?);
+        say(code(&Machines::open(home).find(name)?)?)?;
         Ok(())
     })
 }

@@ -1,7 +1,5 @@
 //! `vmrun matrix --bisect`: the first kernel that fails, step by step.
 
-use std::io::Stdout;
-
 use anyhow::{Result, bail};
 
 use super::delivery::{Delivery, to_stdout};
@@ -10,7 +8,7 @@ use crate::arguments::{MatrixArguments, MatrixFormat};
 use crate::matrix::bisect::{Search, Word};
 use crate::matrix::report::{Found, Report};
 use crate::matrix::{Live, Plan, Runner, Trials, Verdict};
-use crate::output::warn;
+use crate::output::{StandardOutput, warn};
 
 pub fn check(plan: &Plan, arguments: &MatrixArguments) -> Result<()> {
     if plan.images.len() != 1 || plan.commands.len() != 1 {
@@ -66,7 +64,7 @@ struct Bisection<'a> {
     trials: Trials,
     /// The steps are told as they are made.
     says: bool,
-    delivery: Delivery<Stdout>,
+    delivery: Delivery<StandardOutput>,
 }
 
 impl Bisection<'_> {

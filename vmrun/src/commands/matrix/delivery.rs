@@ -1,11 +1,11 @@
 //! How a matrix hands its results over: on standard output, and as a document in its folder. That one fails takes neither
 //! the other away nor the verdict: the machines have run, and may have run for hours.
 
-use std::io::{self, Stdout, Write};
+use std::io::{self, Write};
 
-use anyhow::{Context, Result};
+use anyhow::{Error, Result};
 
-use crate::output::{complain, is_broken_pipe};
+use crate::output::{StandardOutput, complain, stdout};
 
 /// What is handed over, and whether all of it arrived.
 pub struct Delivery<W> {
@@ -27,8 +27,10 @@ impl<W: Write> Delivery<W> {
         }
         let said = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
         self.is_read = said.is_ok();
-        match said.context("cannot write the result to standard output") {
-            Err(error) if !is_broken_pipe(&error) => self.lost(&error),
+        match said {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                self.lost(&Error::from(error).context("cannot write the result to standard output"));
+            }
             _ => {}
         }
     }
@@ -50,8 +52,8 @@ impl<W: Write> Delivery<W> {
 }
 
 /// To whoever reads the command's output.
-pub fn to_stdout() -> Delivery<Stdout> {
-    Delivery::to(io::stdout())
+pub fn to_stdout() -> Delivery<StandardOutput> {
+    Delivery::to(stdout())
 }
 
 #[cfg(test)]
