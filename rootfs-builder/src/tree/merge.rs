@@ -31,16 +31,10 @@ pub enum Problem {
     LinkToDirectory(String),
     #[error("it has a name of more than {MAX_COMPONENT} bytes on its way")]
     LongName,
-    #[error("the image has too many files")]
-    Full,
+    #[error(transparent)]
+    Full(#[from] Full),
     #[error("the layer's entry table is damaged: {0}")]
     Damage(#[from] Damage),
-}
-
-impl From<Full> for Problem {
-    fn from(_: Full) -> Problem {
-        Problem::Full
-    }
 }
 
 impl Error {
@@ -204,3 +198,7 @@ impl Merge<'_> {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "merge_test.rs"]
+mod tests;

@@ -4,11 +4,13 @@
 //! 150 bytes a file.
 
 mod hidden;
+mod limits;
 mod marks;
 mod merge;
 mod resolve;
 mod xattrs;
 
+pub use limits::{Full, Limits};
 pub use merge::{Error, Problem, merge};
 pub use xattrs::{XattrSet, XattrSets};
 
@@ -78,12 +80,9 @@ pub struct Tree {
     index: HashTable<Node>,
     /// Keeps an archive from choosing names whose hashes collide.
     seed: u64,
+    limits: Limits,
     pub xattrs: XattrSets,
 }
-
-/// The tree has more text or files than its indexes can tell apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
 
 impl InodeRow {
     pub fn file_type(&self) -> FileType {
@@ -113,13 +112,18 @@ impl InodeRow {
 impl Tree {
     /// A tree with nothing but a root directory.
     pub fn new() -> Tree {
+        Tree::with_limits(Limits::default())
+    }
+
+    pub fn with_limits(limits: Limits) -> Tree {
         let mut tree = Tree {
             nodes: Vec::new(),
             inodes: Vec::new(),
             text: Vec::new(),
             index: HashTable::new(),
             seed: RandomState::new().hash_one(0),
-            xattrs: XattrSets::default(),
+            limits,
+            xattrs: XattrSets::new(limits.xattr_bytes),
         };
         let name = Text { begin: 0, length: 0 };
         tree.nodes.push(NodeRow { parent: ROOT, inode: 0, name, previous: NONE, next: NONE });
@@ -182,25 +186,36 @@ impl Tree {
     }
 
     fn add_text(&mut self, bytes: &[u8]) -> Result<Text, Full> {
-        let begin = u32::try_from(self.text.len()).map_err(|_| Full)?;
-        let length = u16::try_from(bytes.len()).map_err(|_| Full)?;
+        let limit = self.limits.text_bytes;
+        let full = |_| Full::Text(limit);
+        let begin = u32::try_from(self.text.len()).map_err(full)?;
+        let length = u16::try_from(bytes.len()).map_err(full)?;
+        begin.checked_add(length.into()).filter(|&end| end <= limit).ok_or(Full::Text(limit))?;
         self.text.extend_from_slice(bytes);
         Ok(Text { begin, length })
     }
 
+    /// The index of one more row of a table that has so many.
+    fn next_row(&self, rows: usize) -> Result<u32, Full> {
+        let limit = self.limits.files;
+        u32::try_from(rows).ok().filter(|&row| row < limit).ok_or(Full::Files(limit))
+    }
+
     fn add_inode(&mut self, row: InodeRow) -> Result<Inode, Full> {
-        let inode = u32::try_from(self.inodes.len()).map_err(|_| Full)?;
+        let inode = self.next_row(self.inodes.len())?;
         self.inodes.push(row);
         Ok(inode)
     }
 
     /// Names `inode` in a directory that has no entry of this name.
     fn link(&mut self, directory: Node, name: &[u8], inode: Inode) -> Result<Node, Full> {
-        let node = u32::try_from(self.nodes.len()).ok().filter(|&node| node != NONE).ok_or(Full)?;
+        let node = self.next_row(self.nodes.len())?;
         let text = self.add_text(name)?;
         let holder = self.inode_of(directory) as usize;
-        let Body::Directory { first_child } = &mut self.inodes[holder].body else { return Err(Full) };
-        let next = std::mem::replace(first_child, node);
+        let next = match &mut self.inodes[holder].body {
+            Body::Directory { first_child } => std::mem::replace(first_child, node),
+            _ => NONE,
+        };
         if next != NONE {
             self.nodes[next as usize].previous = node;
         }
