@@ -120,8 +120,10 @@ impl KernelStore {
             (Ok(description), Some(release)) if !collection.is_chosen && description.version != release => {
                 return Err(Error::NoRelease { sources: shown(sources), release: release.into() });
             }
-            (Ok(description), _) if collection.lacks_what_was_left_out(&description.version) => {
-                return Err(Error::LeftOut { sources: shown(sources), version: description.version });
+            (Ok(Description { version, .. }) | Err(Error::NoModules { version, .. }), _)
+                if collection.lacks_what_was_left_out(&version) =>
+            {
+                return Err(Error::LeftOut { sources: shown(sources), version });
             }
             (described, _) => described?,
         };
@@ -259,7 +261,12 @@ impl KernelStore {
         if let Some(maker) = self.disk_maker.filter(|_| !tree.is_without_files()) {
             progress(Step::Modules(tree.len()));
             let disk = directory.join(MODULES_DISK);
-            modules::make_disk(&tree, maker, &disk, &description.abilities).map_err(failed)?;
+            modules::make_disk(&tree, maker, &disk, &description.abilities).map_err(|cause| match cause {
+                modules::Error::Disk(cause) => {
+                    Error::Store { what: "the disk of its modules", store: self.directory.clone(), cause }
+                }
+                cause => failed(cause),
+            })?;
             modules::keep_for_boot(&directory.join(MODULES), &tree, &boot_modules(&tree)).map_err(failed)?;
         }
         prepare_archives(name, directory, description)?;

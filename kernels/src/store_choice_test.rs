@@ -1,13 +1,15 @@
 //! Sources with several kernels, of which one is chosen.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::tests::Fixture;
 use super::*;
 use crate::fixtures::{VERSION, bzimage, deb, files_tar, kernel_files, lay_out, tool, vmlinux};
-use crate::source::HostTree;
+use crate::source::directory::{self, Choice};
+use crate::source::{Collection, Entry, FileTree, HostTree};
 
 const OTHER: &str = "5.10.0";
 
@@ -19,6 +21,7 @@ fn image(version: &str) -> Vec<u8> {
 /// The files of one kernel with modules and one without.
 fn two_kernels() -> Vec<(String, Vec<u8>)> {
     let mut files = kernel_files();
+    files.push((format!("./boot/config-{OTHER}"), crate::fixtures::CONFIG.as_bytes().to_vec()));
     files.push((format!("./boot/vmlinuz-{OTHER}"), image(OTHER)));
     files
 }
@@ -89,6 +92,102 @@ fn images_go_with_modules_of_another_name() {
         assert!(kernel.modules_directory().join("modules.builtin").is_file());
         assert_eq!(add(&fixture, Source::from(&root), Some(name)).unwrap(), kernel);
     }
+}
+
+/// Files that cannot be read, whoever runs the tests.
+#[derive(Debug)]
+struct Guarded {
+    tree: HostTree,
+    guarded: &'static str,
+}
+
+impl Guarded {
+    fn check(&self, path: &Path) -> io::Result<()> {
+        let is_guarded = path.to_string_lossy().contains(self.guarded);
+        if is_guarded { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+    }
+}
+
+impl FileTree for Guarded {
+    fn entries(&self, directory: &Path) -> io::Result<Vec<Entry>> {
+        self.check(directory)?;
+        self.tree.entries(directory)
+    }
+
+    fn open(&self, file: &Path) -> io::Result<Option<Box<dyn Read + '_>>> {
+        self.check(file)?;
+        self.tree.open(file)
+    }
+}
+
+fn guarded(root: &Path, guarded: &'static str) -> Source {
+    let tree = Guarded { tree: HostTree::new(root), guarded };
+    Source { tree: Some(Arc::new(tree)), ..Source::from("/") }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let fixture = Fixture::new();
+    let root = fixture.directory.path().join("root");
+    lay_out(&root, &kernel_files());
+    for (path, named) in [
+        ("boot/vmlinuz", format!("boot/vmlinuz-{VERSION}")),
+        ("boot/config", format!("boot/config-{VERSION}")),
+        ("erofs.ko.gz", format!("lib/modules/{VERSION}/kernel/fs/erofs/erofs.ko.gz")),
+        ("fs/erofs", format!("lib/modules/{VERSION}/kernel/fs/erofs")),
+        ("boot", "boot".into()),
+    ] {
+        let complaint = add(&fixture, guarded(&root, path), None).unwrap_err();
+        let expected = format!("cannot take a kernel from /: cannot read {named} in it: permission denied");
+        assert!(complaint.starts_with(&expected), "{complaint}");
+        assert!(complaint.ends_with(": run this as root, or take a copy that may be read"), "{complaint}");
+        assert_eq!(fixture.content(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_boot_directory_that_cannot_be_listed_is_not_needed_where_the_image_is_beside_the_modules() {
+    let fixture = Fixture::new();
+    let root = fixture.directory.path().join("root");
+    let mut files = kernel_files();
+    files[0].0 = format!("usr/lib/modules/{VERSION}/vmlinuz");
+    files[1].0 = format!("usr/lib/modules/{VERSION}/config");
+    for (name, _) in &mut files {
+        *name = name.replace("./lib/", "usr/lib/");
+    }
+    lay_out(&root, &files);
+    let kernel = add(&fixture, guarded(&root, "boot"), None).unwrap();
+    assert_eq!((kernel.version.as_str(), kernel.modules), (VERSION, 10));
+    // One that may be there.
+    let complaint = add(&fixture, guarded(&root, "boot"), Some(OTHER)).unwrap_err();
+    assert!(complaint.contains("cannot read boot in it"), "{complaint}");
+}
+
+#[test]
+fn of_the_host_the_kernel_that_runs_is_taken_and_no_other() {
+    let fixture = Fixture::new();
+    let root = fixture.directory.path().join("root");
+    lay_out(&root, &called("test-amd64"));
+    let collected = |running| {
+        let staging = tempfile::tempdir().unwrap();
+        let mut collection = Collection::new(staging.path());
+        let choice = Choice { release: None, running: Some(running) };
+        directory::collect(&HostTree::new(&root), choice, &mut collection)
+            .map(|()| collection.modules_version().map(|version| version.to_string_lossy().into_owned()))
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(collected(VERSION), Ok(Some(VERSION.into())));
+    let complaint = collected("6.6.6").unwrap_err();
+    assert_eq!(
+        complaint,
+        format!(
+            "it does not have the kernel that runs, 6.6.6: it has {VERSION}, of which --release takes one"
+        )
+    );
+    lay_out(&root, &[(format!("boot/vmlinuz-{OTHER}"), image(OTHER))]);
+    assert_eq!(collected(VERSION), Ok(Some(VERSION.into())));
+    assert_eq!(collected(OTHER), Ok(None));
+    assert!(collected("6.6.6").unwrap_err().contains(&format!("it has {OTHER}, {VERSION}, of which")));
 }
 
 /// The files of a package, its image called by that name.

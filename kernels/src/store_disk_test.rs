@@ -72,7 +72,9 @@ fn a_disk_that_cannot_be_written_leaves_nothing() {
     }
     let (directory, refused) = add(&[], full);
     let complaint = refused.unwrap_err().to_string();
-    assert!(complaint.contains("the disk of its modules: no storage space"), "{complaint}");
+    let store = directory.path().join("kernels").display().to_string();
+    let expected = format!("cannot store the disk of its modules in {store}: no storage space");
+    assert_eq!(complaint, expected);
     assert!(left(&directory).is_empty());
 }
 

@@ -341,6 +341,99 @@ fn one_kernel_in_two_places_is_one() {
     refused("b.tar", &files_tar(&files), "it has a second kernel image");
 }
 
+/// As `make tar-pkg` leaves it, and `make dir-pkg`.
+#[test]
+fn the_image_for_boot_loaders_goes_before_the_one_with_debugging_information() {
+    let mut files = kernel_files();
+    let debugging = [vmlinux(VERSION, None), vec![b'd'; 100_000]].concat();
+    let other = |version: &str| (format!("./boot/vmlinux-{version}"), debugging.clone());
+    let expected = {
+        let fixture = Fixture::new();
+        fixture.add(&[&fixture.source("a.tar", &files_tar(&files))]).unwrap()
+    };
+    let vmlinux_last = [files.clone(), vec![other(VERSION)]].concat();
+    let vmlinux_first = [vec![other(VERSION)], files.clone()].concat();
+    for files in [&vmlinux_last, &vmlinux_first] {
+        let fixture = Fixture::new();
+        let tar = fixture.source("a.tar", &files_tar(files));
+        let root = fixture.directory.path().join("root");
+        lay_out(&root, files);
+        for source in [&tar, &root] {
+            let kernel = fixture.add(&[source]).unwrap();
+            is_whole(&kernel);
+            assert_eq!((&kernel.identity, kernel.size), (&expected.identity, expected.size));
+            fixture.store.remove(VERSION).unwrap();
+        }
+    }
+    // That of another version is another kernel.
+    files.push(other("6.1.1"));
+    refused("b.tar", &files_tar(&files), "it has a second kernel image");
+}
+
+#[test]
+fn a_package_without_modules_and_configuration_is_half_a_kernel() {
+    let (mut image, mut others): (Vec<_>, Vec<_>) =
+        kernel_files().into_iter().partition(|(name, _)| name.contains("vmlinuz"));
+    let deb = |files: &[_]| deb_for("amd64", "data.tar", &files_tar(files));
+    refused("image.deb", &deb(&image), "neither modules nor a configuration");
+    refused(
+        "image.rpm",
+        &rpm("k", "x86_64", &tool("gzip", &[], &cpio(&image))),
+        "neither modules nor a configuration",
+    );
+    let fixture = Fixture::new();
+    let [image_deb, others_deb] = [("image.deb", &image), ("others.deb", &others)]
+        .map(|(name, files)| fixture.source(name, &deb(files)));
+    is_whole(&fixture.add(&[&image_deb, &others_deb]).unwrap());
+    fixture.store.remove(VERSION).unwrap();
+    // What has no modules says so in its configuration.
+    let config = others.iter().position(|(name, _)| name.contains("config-")).unwrap();
+    image.push(others.swap_remove(config));
+    assert_eq!(fixture.add(&[&fixture.source("own.deb", &deb(&image))]).unwrap().modules, 0);
+}
+
+#[test]
+fn packages_for_newer_processors_are_for_x86_64() {
+    let files = kernel_files();
+    for level in ["x86_64_v2", "x86_64_v3", "x86_64_v4"] {
+        let fixture = Fixture::new();
+        let rpm = fixture.source("x.rpm", &rpm("k", level, &tool("gzip", &["-1"], &cpio(&files))));
+        let arch = fixture.source("x.pkg.tar", &arch(level, &files));
+        is_whole(&fixture.add(&[&rpm]).unwrap());
+        is_whole(&fixture.add(&[&arch]).unwrap());
+    }
+    refused("x.deb", &deb_for("x86_64_v3", "data.tar", &files_tar(&files)), "is for x86_64_v3, not x86-64");
+}
+
+/// Arch's headers are a real directory beside the modules.
+#[test]
+fn what_no_machine_needs_is_not_copied_and_makes_no_other_kernel() {
+    let files = in_modules("usr/lib/modules");
+    let fixture = Fixture::new();
+    let root = fixture.directory.path().join("root");
+    lay_out(&root, &files);
+    let plain = fixture.add(&[&root]).unwrap();
+    fixture.store.remove(VERSION).unwrap();
+    let more = [
+        "build/include/linux/a.h",
+        "build/vmlinux",
+        "build/a.ko",
+        "modules.dep",
+        "vdso/vdso64.so",
+        "kernel/a.txt",
+    ];
+    let more = more.map(|name| (format!("usr/lib/modules/{VERSION}/{name}"), b"x".to_vec()));
+    lay_out(&root, &more);
+    let tar = fixture.source("all.tar", &files_tar(&[&files[..], &more].concat()));
+    for source in [&root, &tar] {
+        let kernel = fixture.add(&[source]).unwrap();
+        is_whole(&kernel);
+        assert_eq!((&kernel.identity, kernel.size), (&plain.identity, plain.size));
+        assert!(!kernel.modules_directory().join("build").exists());
+        fixture.store.remove(VERSION).unwrap();
+    }
+}
+
 #[test]
 fn a_newer_kernel_takes_the_name_when_it_may() {
     let fixture = Fixture::new();

@@ -19,7 +19,7 @@ pub use boot::keep_for_boot;
 pub use disk::{DiskMaker, make_disk};
 pub use order::load_order;
 pub use signature::Signatures;
-pub use tree::ModuleTree;
+pub use tree::{ModuleTree, is_file_of_interest};
 
 /// The largest module that is accepted, unpacked, in bytes.
 pub const MODULE_LIMIT: u64 = 256 << 20;

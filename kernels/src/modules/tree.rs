@@ -213,6 +213,11 @@ pub fn name_of(path: &str) -> Option<String> {
     module_name(Path::new(path))
 }
 
+/// Whether this file of `lib/modules/VERSION` is a module, or a list that is read.
+pub fn is_file_of_interest(path: &Path) -> bool {
+    module_name(path).is_some() || [ORDER, BUILT_IN, BUILT_IN_INFO].iter().any(|list| path == Path::new(list))
+}
+
 fn module_name(path: &Path) -> Option<String> {
     let file = path.file_name()?.to_str()?;
     let (name, suffix) = file.split_once(".ko")?;

@@ -27,7 +27,7 @@ fn image(directory: &Path) -> Option<PathBuf> {
 /// Adds the kernel and the modules as `make modules_install` would lay them out.
 pub fn collect(directory: &Path, into: &mut Collection) -> Result<Facts, Error> {
     let image = image(directory).ok_or_else(|| Error::Nothing("no kernel was built there yet".into()))?;
-    into.image(File::open(image).map_err(Error::Read)?)?;
+    into.image(None, File::open(image).map_err(Error::Read)?)?;
     into.config(File::open(directory.join(CONFIG)).map_err(Error::Read)?)?;
     let Some(release) = read(directory, RELEASE, CONFIG_LIMIT)? else {
         return Ok(Facts::plain("kernel build tree"));

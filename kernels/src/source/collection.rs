@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::package_files::shown;
+use super::place::Form;
 use super::{CONFIG_LIMIT, Error};
 use crate::bounded::Bounded;
 use crate::image::VMLINUX_LIMIT;
@@ -31,10 +32,18 @@ const MOST_LEFT_OUT: usize = 1000;
 /// The name that the image has before it is unpacked.
 const IMAGE: &str = "image";
 
+/// The image that was taken.
+struct Image {
+    path: PathBuf,
+    /// Its version and form, where it has a place that tells them.
+    is: Option<(String, Form)>,
+    bytes: u64,
+}
+
 /// The parts of one kernel, written to a directory that is not yet part of the store.
 pub struct Collection {
     directory: PathBuf,
-    image: Option<PathBuf>,
+    image: Option<Image>,
     config: Option<PathBuf>,
     modules_version: Option<OsString>,
     /// Each file's digest by its path below the directory.
@@ -94,7 +103,7 @@ impl Collection {
 
     /// The kernel's image, as it came.
     pub fn image_path(&self) -> Option<&Path> {
-        self.image.as_deref()
+        self.image.as_ref().map(|image| image.path.as_path())
     }
 
     pub fn config_path(&self) -> Option<&Path> {
@@ -123,17 +132,31 @@ impl Collection {
         digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Takes the kernel's image. Some packages have it in two places; it has to be the same.
-    pub fn image(&mut self, content: impl Read) -> Result<(), Error> {
-        if self.image.is_some() {
-            return self.again(
-                IMAGE,
-                Bounded::new(content, VMLINUX_LIMIT, "the kernel image"),
-                "kernel image",
-            );
+    /// Takes the kernel's image. Some packages have it in two places; it has to be the same, or the other form of it.
+    pub fn image(&mut self, is: Option<(&str, Form)>, content: impl Read) -> Result<(), Error> {
+        let content = Bounded::new(content, VMLINUX_LIMIT, "the kernel image");
+        let is = is.map(|(version, form)| (version.to_owned(), form));
+        if let Some(known) = &self.image {
+            match known.is.as_ref().zip(is.as_ref()) {
+                Some(((version, known), (other, form))) if version == other && form < known => return Ok(()),
+                Some(((version, known), (other, form))) if version == other && form > known => {
+                    self.drop_image()?
+                }
+                _ => return self.again(IMAGE, content, "kernel image"),
+            }
         }
-        let path = self.write(Path::new(IMAGE), Bounded::new(content, VMLINUX_LIMIT, "the kernel image"))?;
-        self.image = Some(path);
+        let before = self.bytes;
+        let path = self.write(Path::new(IMAGE), content)?;
+        self.image = Some(Image { path, is, bytes: self.bytes - before });
+        Ok(())
+    }
+
+    fn drop_image(&mut self) -> Result<(), Error> {
+        if let Some(image) = self.image.take() {
+            fs::remove_file(&image.path).map_err(|cause| self.cannot_store(Path::new(IMAGE), cause))?;
+            self.digests.remove(Path::new(IMAGE));
+            self.bytes -= image.bytes;
+        }
         Ok(())
     }
 
@@ -172,6 +195,15 @@ impl Collection {
         Ok(())
     }
 
+    fn cannot_store(&self, path: &Path, cause: io::Error) -> Error {
+        Error::Store { path: path.to_owned(), store: self.store(), cause }
+    }
+
+    /// The directory that this one is in: what a user knows.
+    fn store(&self) -> PathBuf {
+        self.directory.parent().unwrap_or(&self.directory).to_owned()
+    }
+
     /// Sees that what comes is what has come before.
     fn again(&self, known: &str, mut content: impl Read, what: &'static str) -> Result<(), Error> {
         let (mut digest, mut buffer) = (Sha256::new(), vec![0; 128 << 10]);
@@ -196,7 +228,8 @@ impl Collection {
             return Err(Error::Limit("the number of files", FILES_LIMIT.to_string()));
         }
         let target = self.directory.join(path);
-        let failed = |cause: io::Error| Error::Store { path: path.to_owned(), cause };
+        let store = self.store();
+        let failed = |cause: io::Error| Error::Store { path: path.to_owned(), store: store.clone(), cause };
         let mut file = create_new(&target).map_err(|cause| match cause.kind() {
             io::ErrorKind::AlreadyExists => Error::Package(format!("it has {} twice", path.display())),
             io::ErrorKind::NotADirectory => Error::Package(format!("{} is below a file", path.display())),
@@ -231,5 +264,17 @@ fn create_new(path: &Path) -> io::Result<File> {
             File::create_new(path)
         }
         (created, _) => created,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_names_the_store() {
+        let mut collection = Collection::new(Path::new("/proc/kernels/.staging-1"));
+        let complaint = collection.config(&b"CONFIG_X=y"[..]).unwrap_err().to_string();
+        assert!(complaint.starts_with("cannot store config in /proc/kernels: "), "{complaint}");
     }
 }

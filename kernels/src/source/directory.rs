@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::collection::Collection;
 use super::file_tree::{Entry, EntryKind, FileTree, HostTree};
+use super::package_files::shown;
+use super::place::{Form, Place, goes_with, is_headers, place};
 
 /// How many releases a message lists, and how long the name of Arch's package may be.
 const MOST_LISTED: usize = 20;
@@ -14,49 +17,13 @@ const LONGEST_PACKAGE: u64 = 256;
 /// What no real tree has.
 const MOST_KERNELS: usize = 1000;
 
-/// What a file is to a kernel, by where it lies below the root.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Place {
-    /// `boot/vmlinuz-VERSION`, `boot/vmlinux-VERSION` or `lib/modules/VERSION/vmlinuz`.
-    Image(String),
-    /// `boot/config-VERSION` or `lib/modules/VERSION/config`.
-    Config(String),
-    /// `lib/modules/VERSION/PATH`, with or without a `usr/` before it.
-    ModuleFile { version: PathBuf, path: PathBuf },
-}
-
-/// Tells what the file at `path`, relative to the root, is.
-pub fn place(path: &Path) -> Option<Place> {
-    let path = path.strip_prefix("usr").unwrap_or(path);
-    if let Ok(rest) = path.strip_prefix("lib/modules") {
-        let mut components = rest.components();
-        let version = Path::new(components.next()?.as_os_str());
-        let path = components.as_path();
-        let named = version.to_string_lossy().into_owned();
-        return match path.to_str() {
-            Some("") => None,
-            Some("vmlinuz" | "vmlinux") => Some(Place::Image(named)),
-            Some("config") => Some(Place::Config(named)),
-            Some(other) if is_left_out(other) => None,
-            _ => Some(Place::ModuleFile { version: version.to_owned(), path: path.to_owned() }),
-        };
-    }
-    let name = path.strip_prefix("boot").ok()?.to_str()?;
-    let image = name.strip_prefix("vmlinuz-").or_else(|| name.strip_prefix("vmlinux-"));
-    match (image, name.strip_prefix("config-")) {
-        (Some(version), _) => Some(Place::Image(version.into())),
-        (_, Some(version)) => Some(Place::Config(version.into())),
-        _ => None,
-    }
-}
-
 /// For `ROOT/boot/vmlinuz-VERSION`, when `ROOT` has that version's modules: the root and version.
 /// A kernel named by its file then brings along what belongs to it.
 pub fn of_kernel(file: &Path) -> Option<(PathBuf, String)> {
     let file = file.canonicalize().ok()?;
     let boot = file.parent()?;
     let root = boot.parent()?;
-    let Some(Place::Image(version)) = place(file.strip_prefix(root).ok()?) else { return None };
+    let Some(Place::Image(version, _)) = place(file.strip_prefix(root).ok()?) else { return None };
     let tree = HostTree::new(root);
     modules_directory(&tree, &version).ok()?.map(|_| (root.to_owned(), version))
 }
@@ -66,28 +33,38 @@ pub fn of_kernel(file: &Path) -> Option<(PathBuf, String)> {
 pub struct Choice<'a> {
     /// This one, by its release or the name that its image has in `boot`.
     pub release: Option<&'a str>,
-    /// Without that, this one if it is there.
-    pub preferred: Option<&'a str>,
+    /// Without that, the one that runs, of this release, where the tree is the host's own.
+    pub running: Option<&'a str>,
 }
 
 /// Adds a kernel of the tree with its modules to the collection: the one that is chosen, or the only one.
 pub fn collect(tree: &dyn FileTree, choice: Choice<'_>, into: &mut Collection) -> Result<(), Error> {
-    let images = images(tree)?;
+    let Images { by_release, unlisted } = images(tree)?;
     // Modules without a kernel may go with a kernel from another source.
-    let chosen = choose(tree, choice, &images)?;
+    let chosen = match (choose(tree, choice, &by_release), unlisted) {
+        // What was looked for may be where nobody can look.
+        (Ok(None) | Err(_), Some(unlisted)) => return Err(unlisted),
+        (chosen, _) => chosen?,
+    };
     into.is_chosen |= choice.release.is_some();
     let Some((release, image)) = chosen else {
         return modules(tree, &only_modules(tree, choice.release)?, into);
     };
-    into.image(open(tree, &image.path)?)?;
+    let of_image = image.name.as_deref().unwrap_or(release);
+    into.image(Some((of_image, image.form)), open(tree, &image.path)?).map_err(reading(&image.path))?;
     for other in module_versions(tree)?.iter().filter(|version| *version != release) {
         into.leave_out(other)?;
     }
     let named = image.name.as_deref().map(|name| format!("boot/config-{name}").into());
     let beside = modules_directory(tree, release)?.map(|directory| directory.join("config"));
     for config in named.into_iter().chain([format!("boot/config-{release}").into()]).chain(beside) {
-        if let Some(config) = tree.open(&config).map_err(Error::Read)? {
-            into.config(config)?;
+        let found = match opened(tree, &config) {
+            // Where images cannot be listed, this is no worse: there may be none.
+            Err(error) if error.is_denied() && image.name.is_none() => continue,
+            found => found?,
+        };
+        if let Some(content) = found {
+            into.config(content).map_err(reading(&config))?;
             break;
         }
     }
@@ -97,18 +74,33 @@ pub fn collect(tree: &dyn FileTree, choice: Choice<'_>, into: &mut Collection) -
 /// A kernel image of a tree.
 struct Image {
     path: PathBuf,
+    form: Form,
     /// What stands behind `vmlinuz-`, if it lies in `boot`.
     name: Option<String>,
 }
 
-/// Every kernel image of the tree by its release, as far as names tell that.
-fn images(tree: &dyn FileTree) -> Result<BTreeMap<String, Image>, Error> {
+/// The kernel images of a tree.
+struct Images {
+    /// By their releases, as far as names tell these.
+    by_release: BTreeMap<String, Image>,
+    /// Why `boot` may have others.
+    unlisted: Option<Error>,
+}
+
+fn images(tree: &dyn FileTree) -> Result<Images, Error> {
     let releases = module_versions(tree)?;
-    let mut named = Vec::new();
-    for name in names(tree, Path::new("boot"), EntryKind::Other)? {
+    let (in_boot, unlisted) = match names(tree, Path::new("boot"), EntryKind::Other) {
+        Ok(names) => (names, None),
+        // As a boot loader's partition is mounted on Arch: the image is beside the modules there, too.
+        Err(error) if error.is_denied() => (Vec::new(), Some(error)),
+        Err(error) => return Err(error),
+    };
+    let mut named: BTreeMap<String, (Form, PathBuf)> = BTreeMap::new();
+    for name in in_boot {
         let path = Path::new("boot").join(&name);
-        if let Some(Place::Image(name)) = place(&path) {
-            named.push((name, path));
+        let Some(Place::Image(name, form)) = place(&path) else { continue };
+        if named.get(&name).is_none_or(|(known, _)| *known < form) {
+            named.insert(name, (form, path));
         }
     }
     if named.len().max(releases.len()) > MOST_KERNELS {
@@ -116,21 +108,23 @@ fn images(tree: &dyn FileTree) -> Result<BTreeMap<String, Image>, Error> {
     }
     let packages = packages(tree, &releases)?;
     let is_alone = named.len() == 1;
-    let mut images = BTreeMap::new();
-    for (name, path) in named {
+    let mut by_release: BTreeMap<String, Image> = BTreeMap::new();
+    for (name, (form, path)) in named {
         let release = release(&name, &releases, &packages, is_alone).unwrap_or(&name).clone();
-        images.insert(release, Image { path, name: Some(name) });
+        if by_release.get(&release).is_none_or(|known| known.form <= form) {
+            by_release.insert(release, Image { path, form, name: Some(name) });
+        }
     }
     for release in &releases {
         let Some(directory) = modules_directory(tree, release)? else { continue };
-        for name in ["vmlinuz", "vmlinux"] {
+        for (name, form) in [("vmlinuz", Form::Vmlinuz), ("vmlinux", Form::Vmlinux)] {
             let path = directory.join(name);
-            if !images.contains_key(release) && tree.open(&path).map_err(Error::Read)?.is_some() {
-                images.insert(release.clone(), Image { path, name: None });
+            if !by_release.contains_key(release) && opened(tree, &path)?.is_some() {
+                by_release.insert(release.clone(), Image { path, form, name: None });
             }
         }
     }
-    Ok(images)
+    Ok(Images { by_release, unlisted })
 }
 
 /// The names of Arch's packages (`linux`, as in `boot/vmlinuz-linux`), which their modules have beside them, with the
@@ -139,7 +133,7 @@ fn packages(tree: &dyn FileTree, releases: &[String]) -> Result<BTreeMap<String,
     let mut packages = BTreeMap::new();
     for release in releases {
         let Some(directory) = modules_directory(tree, release)? else { continue };
-        let Some(file) = tree.open(&directory.join("pkgbase")).map_err(Error::Read)? else { continue };
+        let Some(file) = opened(tree, &directory.join("pkgbase"))? else { continue };
         let mut name = String::new();
         if file.take(LONGEST_PACKAGE).read_to_string(&mut name).is_ok() {
             packages.insert(name.trim_end().to_owned(), release.clone());
@@ -166,34 +160,33 @@ fn release<'a>(
     }
 }
 
-/// Whether an image of this name may be the one of that release, as Alpine's `vmlinuz-virt` is of `6.6.1-0-virt`.
-pub fn goes_with(release: &str, name: &str) -> bool {
-    release == name || release.strip_suffix(name).is_some_and(|rest| rest.ends_with('-'))
-}
-
 fn choose<'a>(
     tree: &dyn FileTree,
     choice: Choice<'a>,
     images: &'a BTreeMap<String, Image>,
 ) -> Result<Option<(&'a str, &'a Image)>, Error> {
     let named = |(release, image): (&'a String, &'a Image)| (release.as_str(), image);
-    if let Some(wanted) = choice.release {
+    let found = |wanted: &'a str| {
         let found = images
             .get_key_value(wanted)
             .or_else(|| images.iter().find(|(_, image)| image.name.as_deref() == Some(wanted)));
-        return match found {
-            Some(image) => Ok(Some(named(image))),
-            // An image whose name goes with several releases is known by that name so far.
-            None if modules_directory(tree, wanted)?.is_some() => Ok(images
-                .iter()
-                .filter(|(release, _)| goes_with(wanted, release))
-                .max_by_key(|(release, _)| release.len())
-                .map(|(_, image)| (wanted, image))),
-            None => Err(Error::NoRelease { wanted: wanted.into(), found: listed(images.keys()) }),
-        };
+        if let Some(image) = found {
+            return Ok(Some(Some(named(image))));
+        }
+        if modules_directory(tree, wanted)?.is_none() {
+            return Ok(None);
+        }
+        // An image whose name goes with several releases is known by that name so far.
+        let alike = images.iter().filter(|(release, _)| goes_with(wanted, release));
+        Ok(Some(alike.max_by_key(|(release, _)| release.len()).map(|(_, image)| (wanted, image))))
+    };
+    if let Some(wanted) = choice.release {
+        let none = || Error::NoRelease { wanted: wanted.into(), found: listed(images.keys()) };
+        return found(wanted)?.ok_or_else(none);
     }
-    if let Some(preferred) = choice.preferred.and_then(|preferred| images.get_key_value(preferred)) {
-        return Ok(Some(named(preferred)));
+    if let Some(running) = choice.running.filter(|_| !images.is_empty()) {
+        let none = || Error::NotRunning { running: running.into(), found: listed(images.keys()) };
+        return found(running)?.flatten().ok_or_else(none).map(Some);
     }
     match images.len() {
         0 | 1 => Ok(images.iter().next().map(named)),
@@ -244,14 +237,16 @@ fn modules(tree: &dyn FileTree, version: &str, into: &mut Collection) -> Result<
     let Some(directory) = modules_directory(tree, version)? else { return Ok(()) };
     let mut unread = vec![PathBuf::new()];
     while let Some(relative) = unread.pop() {
-        for entry in tree.entries(&directory.join(&relative)).map_err(Error::Read)? {
+        for entry in entries(tree, &directory.join(&relative))? {
             let path = relative.join(&entry.name);
             match entry.kind {
-                EntryKind::Directory => unread.push(path),
+                EntryKind::Directory if !is_headers(&path) => unread.push(path),
                 EntryKind::File if is_module_file(version, &path) => {
-                    into.module_file(Path::new(version), &path, open(tree, &directory.join(&path))?)?;
+                    let file = directory.join(&path);
+                    into.module_file(Path::new(version), &path, open(tree, &file)?)
+                        .map_err(reading(&file))?;
                 }
-                EntryKind::File | EntryKind::Other => {}
+                EntryKind::Directory | EntryKind::File | EntryKind::Other => {}
             }
         }
     }
@@ -262,19 +257,12 @@ fn is_module_file(version: &str, path: &Path) -> bool {
     matches!(place(&Path::new("lib/modules").join(version).join(path)), Some(Place::ModuleFile { .. }))
 }
 
-/// What distributions put beside a kernel's modules and no machine needs: symbols, and checksums of the kernel.
-fn is_left_out(name: &str) -> bool {
-    let stem = name.split('.').next().unwrap_or_default();
-    matches!(stem, "System" | "symvers") && !name.contains('/')
-        || matches!(name, ".vmlinuz.hmac" | "vmlinuz.hmac")
-}
-
 const MODULES: [&str; 2] = ["lib/modules", "usr/lib/modules"];
 
 fn modules_directory(tree: &dyn FileTree, version: &str) -> Result<Option<PathBuf>, Error> {
     for modules in MODULES {
         let directory = Path::new(modules).join(version);
-        if !tree.entries(&directory).map_err(Error::Read)?.is_empty() {
+        if !entries(tree, &directory)?.is_empty() {
             return Ok(Some(directory));
         }
     }
@@ -283,14 +271,29 @@ fn modules_directory(tree: &dyn FileTree, version: &str) -> Result<Option<PathBu
 
 /// The names in a directory of what is of that kind; [`EntryKind::Other`] stands for any.
 fn names(tree: &dyn FileTree, directory: &Path, kind: EntryKind) -> Result<Vec<String>, Error> {
-    let entries = tree.entries(directory).map_err(Error::Read)?;
-    let wanted = entries.into_iter().filter(|entry| kind == EntryKind::Other || entry.kind == kind);
+    let wanted =
+        entries(tree, directory)?.into_iter().filter(|entry| kind == EntryKind::Other || entry.kind == kind);
     // Names come to messages.
     let name = |entry: Entry| entry.name.into_string().ok().filter(|name| !name.contains(char::is_control));
     Ok(wanted.filter_map(name).collect())
 }
 
 fn open<'a>(tree: &'a dyn FileTree, path: &Path) -> Result<Box<dyn Read + 'a>, Error> {
-    let file = tree.open(path).map_err(Error::Read)?;
-    file.ok_or_else(|| Error::Nothing(format!("{} in it is no file", path.display())))
+    opened(tree, path)?.ok_or_else(|| Error::Nothing(format!("{} in it is no file", path.display())))
+}
+
+fn opened<'a>(tree: &'a dyn FileTree, path: &Path) -> Result<Option<Box<dyn Read + 'a>>, Error> {
+    tree.open(path).map_err(Error::Read).map_err(reading(path))
+}
+
+fn entries(tree: &dyn FileTree, directory: &Path) -> Result<Vec<Entry>, Error> {
+    tree.entries(directory).map_err(Error::Read).map_err(reading(directory))
+}
+
+/// Says which of the tree's files could not be read.
+fn reading(path: &Path) -> impl FnOnce(Error) -> Error {
+    move |error| match error {
+        Error::Read(cause) => Error::File { path: shown(path.as_os_str().as_bytes()), cause },
+        other => other,
+    }
 }

@@ -7,10 +7,11 @@ mod collection;
 mod cpio_files;
 mod deb;
 mod digested;
-mod directory;
+pub(crate) mod directory;
 mod file_tree;
 mod openpgp;
 mod package_files;
+mod place;
 mod provenance;
 mod rpm;
 mod rpm_header;
@@ -36,11 +37,18 @@ const CONFIG_LIMIT: u64 = 16 << 20;
 /// Why a source could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot read it: {0}")]
+    #[error("cannot read it: {0}{hint}", hint = if is_denied(.0) { TO_BE_READ } else { "" })]
     Read(#[source] io::Error),
-    #[error("cannot store {}: {cause}", path.display())]
+    #[error("cannot read {path} in it: {cause}{}", if is_denied(cause) { TO_BE_READ } else { "" })]
+    File {
+        path: String,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot store {} in {}: {cause}", path.display(), store.display())]
     Store {
         path: PathBuf,
+        store: PathBuf,
         #[source]
         cause: io::Error,
     },
@@ -54,6 +62,8 @@ pub enum Error {
     Several(String),
     #[error("there is no kernel of release {wanted} in it: it has {found}")]
     NoRelease { wanted: String, found: String },
+    #[error("it does not have the kernel that runs, {running}: it has {found}, of which --release takes one")]
+    NotRunning { running: String, found: String },
     #[error("it has modules of {found}, other sources have those of {known}")]
     Versions { known: String, found: String },
     #[error("it has a second {0}: of several kernels in an archive, --release chooses one")]
@@ -68,12 +78,26 @@ pub enum Error {
     Unknown,
 }
 
+/// What is to be done where files are root's alone, as Ubuntu's kernels in /boot are.
+const TO_BE_READ: &str = ": run this as root, or take a copy that may be read";
+
+fn is_denied(cause: &io::Error) -> bool {
+    cause.kind() == io::ErrorKind::PermissionDenied
+}
+
+impl Error {
+    /// Whether a file may not be read, or a directory not be listed.
+    fn is_denied(&self) -> bool {
+        matches!(self, Error::Read(cause) | Error::File { cause, .. } if is_denied(cause))
+    }
+}
+
 /// Adds what `source` holds to the collection, and says what it was.
 pub fn collect(source: &Source, into: &mut Collection) -> Result<Facts, Error> {
     match &source.tree {
         Some(tree) => {
             let release = into.release().map(str::to_owned);
-            directory::collect(&**tree, Choice { release: release.as_deref(), preferred: None }, into)?;
+            directory::collect(&**tree, Choice { release: release.as_deref(), running: None }, into)?;
             Ok(Facts::plain("image"))
         }
         None => of_host(&source.path, into),
@@ -89,7 +113,7 @@ fn of_host(source: &Path, into: &mut Collection) -> Result<Facts, Error> {
         let is_host = source.canonicalize().is_ok_and(|root| root == Path::new("/"));
         let running = is_host.then(|| rustix::system::uname().release().to_string_lossy().into_owned());
         let release = into.release().map(str::to_owned);
-        let choice = Choice { release: release.as_deref(), preferred: running.as_deref() };
+        let choice = Choice { release: release.as_deref(), running: running.as_deref() };
         directory::collect(&HostTree::new(source), choice, into)?;
         return Ok(Facts::plain("directory"));
     }
@@ -119,11 +143,11 @@ fn of_host(source: &Path, into: &mut Collection) -> Result<Facts, Error> {
         config(file, into)?;
         Ok(Facts::plain("kernel configuration"))
     } else if let Some((root, version)) = directory::of_kernel(source) {
-        let choice = Choice { release: Some(&version), preferred: None };
+        let choice = Choice { release: Some(&version), running: None };
         directory::collect(&HostTree::new(&root), choice, into)?;
         Ok(Facts::plain("kernel with its modules beside it"))
     } else {
-        into.image(file)?;
+        into.image(None, file)?;
         Ok(Facts::plain(match Compression::of(start) {
             Compression::None if start.starts_with(b"\x7fELF") => "vmlinux",
             Compression::None => "bzImage",

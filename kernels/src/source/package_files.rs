@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::Error;
 use super::collection::Collection;
-use super::directory::{Place, goes_with, place};
+use super::place::{Place, goes_with, place};
 
 /// A package's files, unpacked, in bytes: what no real kernel reaches and a disk survives.
 pub const UNPACKED_LIMIT: u64 = 8 << 30;
@@ -28,13 +28,13 @@ pub fn take(name: &[u8], kind: Kind, content: impl Read, into: &mut Collection) 
     let Some(place) = place(&path) else { return Ok(()) };
     if let Some(release) = into.release() {
         let is_wanted = match &place {
-            Place::Image(name) | Place::Config(name) => goes_with(release, name),
+            Place::Image(name, _) | Place::Config(name) => goes_with(release, name),
             Place::ModuleFile { version, .. } => version.as_os_str() == release,
         };
         into.is_chosen |= is_wanted;
         if !is_wanted {
             return match &place {
-                Place::Image(_) => Ok(()),
+                Place::Image(..) => Ok(()),
                 Place::Config(version) => into.leave_out(version),
                 Place::ModuleFile { version, .. } => into.leave_out(&version.to_string_lossy()),
             };
@@ -49,7 +49,7 @@ pub fn take(name: &[u8], kind: Kind, content: impl Read, into: &mut Collection) 
 
 fn store(place: Place, content: impl Read, into: &mut Collection) -> Result<(), Error> {
     match place {
-        Place::Image(_) => into.image(content),
+        Place::Image(version, form) => into.image(Some((&version, form)), content),
         Place::Config(_) => into.config(content),
         Place::ModuleFile { version, path } => into.module_file(&version, &path, content),
     }
@@ -92,9 +92,13 @@ pub fn damaged(cause: io::Error) -> Error {
     Error::Package(shown(cause.to_string().as_bytes()))
 }
 
+/// What distributions call x86-64 in packages for newer processors only: machines have the host's, which will tell.
+const LEVELS: [&str; 3] = ["x86_64_v2", "x86_64_v3", "x86_64_v4"];
+
 /// Sees that a package is for this architecture; `others` are its distribution's names for it and for any.
 pub fn check_architecture(package: &str, architecture: &str, known: &[&str]) -> Result<(), Error> {
-    match known.contains(&architecture) {
+    let is_level = known.contains(&"x86_64") && LEVELS.contains(&architecture);
+    match known.contains(&architecture) || is_level {
         true => Ok(()),
         false => Err(Error::Architecture {
             package: shown(package.as_bytes()),

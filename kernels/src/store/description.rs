@@ -46,6 +46,11 @@ pub fn describe(
 
     progress(Step::Examining);
     let (config, source) = configuration(collection, embedded)?;
+    // A lone image may be one that needs nothing; distributions split theirs.
+    let is_packaged = known.iter().any(|source| source.package.is_some());
+    if is_packaged && config.is_none() && collection.modules_version().is_none() {
+        return Err(Error::NoModules { sources: sources.into(), version: facts.version });
+    }
     let tree = ModuleTree::open(&directory.join(MODULES))
         .map_err(|cause| Error::Modules { kernel: facts.version.clone(), cause })?;
     let description = Description {
@@ -103,15 +108,23 @@ struct Format {
 }
 
 fn unpack(image: &Path, directory: &Path, sources: &str) -> Result<(Facts, Option<Vec<u8>>), Error> {
-    let failed = |cause| Error::Image { sources: sources.into(), cause };
     let path = directory.join(VMLINUX);
+    // Both files are in the store by now.
+    let failed = |cause| match cause {
+        image::Error::Io(cause) => Error::Store {
+            what: "the unpacked kernel",
+            store: directory.parent().unwrap_or(directory).to_owned(),
+            cause,
+        },
+        cause => Error::Image { sources: sources.into(), cause },
+    };
     let mut options = File::options();
     let mut vmlinux = options
         .read(true)
         .write(true)
         .create_new(true)
         .open(&path)
-        .map_err(|cause| Error::Write { path, cause })?;
+        .map_err(|cause| Error::Write { path: path.clone(), cause })?;
     let packed = File::open(image).map_err(|cause| failed(cause.into()))?;
     let facts = image::unpack(&packed, &mut vmlinux).map_err(failed)?;
     let embedded = image::embedded_config(&vmlinux).map_err(failed)?;

@@ -22,6 +22,13 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
+    #[error("cannot store {what} in {}: {cause}", store.display())]
+    Store {
+        what: &'static str,
+        store: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
     #[error("cannot read {}: {cause}", path.display())]
     Read {
         path: PathBuf,
@@ -57,10 +64,10 @@ pub enum Error {
     #[error("the kernel is version {kernel}, but its modules are for {modules}")]
     Versions { kernel: String, modules: String },
     #[error(
-        "the kernel {version} from {sources} has no modules, and needs them: {missing} (for Ubuntu, add \
-             linux-modules-{version} in the same command)"
+        "there is the kernel {version} in {sources}, but neither modules nor a configuration, without which nobody knows \
+         what it can do: add the package that has lib/modules/{version} (Ubuntu's linux-modules-…) in the same command"
     )]
-    NoModules { sources: String, version: String, missing: String },
+    NoModules { sources: String, version: String },
     #[error(
         "{0:?} cannot be a kernel's name: letters, digits, and inside it the signs . _ + - ~ : make one, at most \
          {LONGEST_NAME} of them"
