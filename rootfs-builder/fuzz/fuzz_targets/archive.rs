@@ -159,8 +159,14 @@ fn build(entries: &[Entry]) -> Vec<u8> {
 }
 
 fn read(bytes: Vec<u8>) {
-    let limits =
-        Limits { document_bytes: 128 << 10, all_documents_bytes: 1 << 20, layers: 16, archive_entries: 256 };
+    let limits = Limits {
+        document_bytes: 128 << 10,
+        all_documents_bytes: 1 << 20,
+        documents: 256,
+        layers: 16,
+        archive_entries: 256,
+        archive_bytes: 16 << 20,
+    };
     let take = |_: &str, size: u64, content: &mut dyn Read| {
         let mut content = content.take(1 << 20);
         let read = std::io::copy(&mut content, &mut std::io::sink()).map_err(Error::Read)?;

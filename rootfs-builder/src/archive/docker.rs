@@ -3,8 +3,8 @@
 
 use serde::Deserialize;
 
-use super::documents::{check_config, parse};
-use super::{CheckedConfig, Error, Limits, shown};
+use super::documents::{Budget, check_config, parse};
+use super::{Error, Limits, shown};
 use crate::digest::Digest;
 use crate::image::Platform;
 use crate::reference::Reference;
@@ -14,7 +14,8 @@ pub struct DockerImage {
     pub names: Vec<Reference>,
     /// Path of the configuration.
     pub config_path: String,
-    pub config: CheckedConfig,
+    /// Lowest first.
+    pub diff_ids: Vec<Digest>,
     /// Paths of the layers, lowest first, as many as the configuration has diff IDs.
     pub layers: Vec<String>,
     pub warnings: Vec<String>,
@@ -40,16 +41,23 @@ pub fn docker_images<'a>(
     if entries.is_empty() {
         return Err(Error::NoImage);
     }
-    entries.into_iter().map(|entry| image(entry, &document, limits)).collect()
+    // One configuration can be named by many entries, and is read for each.
+    let mut budget = Budget::new(limits);
+    let mut counted = |path: &str| {
+        let Some(bytes) = document(path) else { return Ok(None) };
+        budget.take(bytes)?;
+        Ok(Some(bytes))
+    };
+    entries.into_iter().map(|entry| image(entry, &mut counted, limits)).collect()
 }
 
 fn image<'a>(
     entry: Entry,
-    document: &impl Fn(&str) -> Option<&'a [u8]>,
+    document: &mut impl FnMut(&str) -> Result<Option<&'a [u8]>, Error>,
     limits: &Limits,
 ) -> Result<DockerImage, Error> {
     let what = format!("configuration {}", shown(&entry.config));
-    let bytes = document(&entry.config).ok_or_else(|| Error::Missing { what: what.clone() })?;
+    let bytes = document(&entry.config)?.ok_or_else(|| Error::Missing { what: what.clone() })?;
     check_named_digest(&what, &entry.config, bytes)?;
     let config = check_config(&what, bytes, &Platform::default(), limits)?;
     let layers = entry.layers.unwrap_or_default();
@@ -67,7 +75,7 @@ fn image<'a>(
             Err(error) => warnings.push(format!("its name there is not used: {error}")),
         }
     }
-    Ok(DockerImage { names, config_path: entry.config, config, layers, warnings })
+    Ok(DockerImage { names, config_path: entry.config, diff_ids: config.diff_ids, layers, warnings })
 }
 
 /// A configuration is named by its digest (`<digest>.json` or `blobs/sha256/<digest>`), which has to be right.

@@ -28,6 +28,27 @@ pub fn digest_of(what: &str, descriptor: &Descriptor) -> Result<Digest, Error> {
     text.parse().map_err(|source| Error::DigestForm { what: what.to_owned(), source })
 }
 
+/// How much may yet be read of documents, each counted as often as it is.
+pub struct Budget<'a> {
+    limits: &'a Limits,
+    documents: usize,
+    bytes: u64,
+}
+
+impl Budget<'_> {
+    pub fn new(limits: &Limits) -> Budget<'_> {
+        Budget { limits, documents: limits.documents, bytes: limits.all_documents_bytes }
+    }
+
+    pub fn take(&mut self, document: &[u8]) -> Result<(), Error> {
+        let (documents, bytes) = (self.limits.documents, self.limits.all_documents_bytes);
+        self.documents = self.documents.checked_sub(1).ok_or(Error::TooManyDocuments { limit: documents })?;
+        self.bytes =
+            self.bytes.checked_sub(document.len() as u64).ok_or(Error::DocumentsTooLarge { limit: bytes })?;
+        Ok(())
+    }
+}
+
 /// What a descriptor points to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -37,7 +58,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Kind::Index => "index",
             Kind::Manifest => "manifest",

@@ -1,10 +1,10 @@
 //! From an index to the images for this platform (OCI image-spec, image-index.md).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 
-use super::documents::{self, Documents, Kind, check_config, check_kind, fetch, parse};
+use super::documents::{self, Budget, Documents, Kind, check_config, check_kind, fetch, parse};
 use super::names::name_of;
 use super::{Error, FoundImage, Limits, shown};
 use crate::digest::Digest;
@@ -21,28 +21,21 @@ pub fn find_images(
     limits: &Limits,
 ) -> Result<Vec<FoundImage>, Error> {
     let index: ImageIndex = parse("index.json", index)?;
-    let mut images: Vec<(Digest, FoundImage)> = Vec::new();
     let platform = Platform::default();
-    let mut left_out = LeftOut::default();
+    let mut search = Search::new(documents, &platform, limits);
     for descriptor in index.manifests() {
-        let mut search =
-            Search { documents, platform: &platform, limits, seen: HashSet::new(), left_out: &mut left_out };
-        let Some((digest, mut image)) = search.image(descriptor, DEEPEST)? else {
+        let known = search.found.len();
+        let Some(number) = search.image(descriptor, DEEPEST)? else {
             continue;
         };
+        let image = &mut search.found[number];
         let (name, warning) = name_of(descriptor);
-        image.warnings.extend(warning);
-        match images.iter_mut().find(|(known, _)| *known == digest) {
-            Some((_, known)) => known.names.extend(name),
-            None => {
-                image.names.extend(name);
-                images.push((digest, image));
-            }
-        }
+        image.names.extend(name);
+        image.warnings.extend(warning.filter(|_| number >= known));
     }
-    match images.is_empty() {
-        true => Err(left_out.into_error(&platform)),
-        false => Ok(images.into_iter().map(|(_, image)| image).collect()),
+    match search.found.is_empty() {
+        true => Err(search.left_out.into_error(&platform)),
+        false => Ok(search.found),
     }
 }
 
@@ -53,11 +46,10 @@ pub fn find_image(
     platform: &Platform,
     limits: &Limits,
 ) -> Result<FoundImage, Error> {
-    let mut left_out = LeftOut::default();
-    let mut search = Search { documents, platform, limits, seen: HashSet::new(), left_out: &mut left_out };
+    let mut search = Search::new(documents, platform, limits);
     match search.image(descriptor, DEEPEST)? {
-        Some((_, image)) => Ok(image),
-        None => Err(left_out.into_error(platform)),
+        Some(number) => Ok(search.found.swap_remove(number)),
+        None => Err(search.left_out.into_error(platform)),
     }
 }
 
@@ -91,17 +83,29 @@ struct Search<'a> {
     documents: &'a dyn Documents,
     platform: &'a Platform,
     limits: &'a Limits,
-    /// Every index is looked into once, so that many references to few documents cost nothing.
-    seen: HashSet<Digest>,
-    left_out: &'a mut LeftOut,
+    budget: Budget<'a>,
+    found: Vec<FoundImage>,
+    /// What each manifest and index came to that was looked into: no image, or one of those found. So many references
+    /// to few documents cost nothing.
+    known: HashMap<Digest, Option<usize>>,
+    left_out: LeftOut,
 }
 
-impl Search<'_> {
-    fn image(
-        &mut self,
-        descriptor: &Descriptor,
-        depth: usize,
-    ) -> Result<Option<(Digest, FoundImage)>, Error> {
+impl<'a> Search<'a> {
+    fn new(documents: &'a dyn Documents, platform: &'a Platform, limits: &'a Limits) -> Search<'a> {
+        let (found, known) = (Vec::new(), HashMap::new());
+        let budget = Budget::new(limits);
+        Search { documents, platform, limits, budget, found, known, left_out: LeftOut::default() }
+    }
+
+    fn fetch(&mut self, kind: Kind, descriptor: &Descriptor) -> Result<(Digest, Vec<u8>), Error> {
+        let (digest, bytes) = fetch(self.documents, kind, descriptor, self.limits)?;
+        self.budget.take(&bytes)?;
+        Ok((digest, bytes))
+    }
+
+    /// The image that a descriptor leads to, by its place among those found.
+    fn image(&mut self, descriptor: &Descriptor, depth: usize) -> Result<Option<usize>, Error> {
         if let Some(platform) = descriptor.platform() {
             let platform = Platform {
                 os: platform.os().to_string(),
@@ -116,32 +120,39 @@ impl Search<'_> {
                 return Ok(None);
             }
         }
-        match descriptor.media_type().to_string().as_str() {
+        let kind = match descriptor.media_type().to_string().as_str() {
             "application/vnd.oci.image.manifest.v1+json"
-            | "application/vnd.docker.distribution.manifest.v2+json" => self.manifest(descriptor),
+            | "application/vnd.docker.distribution.manifest.v2+json" => Kind::Manifest,
             "application/vnd.oci.image.index.v1+json"
-            | "application/vnd.docker.distribution.manifest.list.v2+json" => self.index(descriptor, depth),
+            | "application/vnd.docker.distribution.manifest.list.v2+json" => Kind::Index,
             kind => {
                 let what = format!("entry {} of the index", shown(descriptor.digest().as_ref()));
                 self.left_out.other.get_or_insert(Error::NotAContainer { what, kind: shown(kind) });
-                Ok(None)
+                return Ok(None);
             }
+        };
+        let digest = documents::digest_of(kind.name(), descriptor)?;
+        if let Some(known) = self.known.get(&digest) {
+            return Ok(*known);
         }
+        let found = match kind {
+            Kind::Index => self.index(digest, descriptor, depth)?,
+            _ => self.manifest(descriptor)?,
+        };
+        self.known.insert(digest, found);
+        Ok(found)
     }
 
     fn index(
         &mut self,
+        digest: Digest,
         descriptor: &Descriptor,
         depth: usize,
-    ) -> Result<Option<(Digest, FoundImage)>, Error> {
+    ) -> Result<Option<usize>, Error> {
         if depth == 0 {
             return Err(Error::TooDeep(DEEPEST));
         }
-        let digest = documents::digest_of("an index", descriptor)?;
-        if !self.seen.insert(digest) {
-            return Err(Error::Circle(digest));
-        }
-        let (_, bytes) = fetch(self.documents, Kind::Index, descriptor, self.limits)?;
+        let (_, bytes) = self.fetch(Kind::Index, descriptor)?;
         let index: ImageIndex = parse(&format!("index {}", digest.short()), &bytes)?;
         // Of several that fit, the one that asks least of the processor: `amd64` before `amd64/v3`.
         let mut entries: Vec<&Descriptor> = index.manifests().iter().collect();
@@ -155,16 +166,15 @@ impl Search<'_> {
         Ok(None)
     }
 
-    fn manifest(&mut self, descriptor: &Descriptor) -> Result<Option<(Digest, FoundImage)>, Error> {
-        let (digest, bytes) = fetch(self.documents, Kind::Manifest, descriptor, self.limits)?;
+    fn manifest(&mut self, descriptor: &Descriptor) -> Result<Option<usize>, Error> {
+        let (digest, bytes) = self.fetch(Kind::Manifest, descriptor)?;
         let what = format!("manifest {}", digest.short());
         let manifest: ImageManifest = parse(&what, &bytes)?;
         if let Err(error) = check_kind(&what, &manifest) {
             self.left_out.other.get_or_insert(error);
             return Ok(None);
         }
-        let (config_digest, config) =
-            fetch(self.documents, Kind::Configuration, manifest.config(), self.limits)?;
+        let (config_digest, config) = self.fetch(Kind::Configuration, manifest.config())?;
         let config_name = format!("configuration {}", config_digest.short());
         let checked = match check_config(&config_name, &config, self.platform, self.limits) {
             Err(Error::OtherPlatform { is, .. }) => {
@@ -182,6 +192,7 @@ impl Search<'_> {
             layers,
             warnings: Vec::new(),
         };
-        Ok(Some((digest, image)))
+        self.found.push(image);
+        Ok(Some(self.found.len() - 1))
     }
 }

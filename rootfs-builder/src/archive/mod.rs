@@ -31,12 +31,17 @@ pub struct Limits {
     /// Bytes of an index, a manifest or a configuration. The OCI distribution specification asks registries for
     /// 4 MiB.
     pub document_bytes: u64,
-    /// Bytes of all documents of one archive together.
+    /// Bytes of all documents of one archive, layout or pull together, each counted as often as it is read; and with
+    /// them the names of an archive's entries.
     pub all_documents_bytes: u64,
+    /// Documents that are read to find the images of an archive or a layout, and names that these have.
+    pub documents: usize,
     /// Layers of one image.
     pub layers: usize,
     /// Entries of an archive's tar.
     pub archive_entries: usize,
+    /// Bytes of an archive, uncompressed; and again of all that its layers unpack to.
+    pub archive_bytes: u64,
 }
 
 impl Default for Limits {
@@ -44,8 +49,10 @@ impl Default for Limits {
         Limits {
             document_bytes: 4 << 20,
             all_documents_bytes: 32 << 20,
+            documents: 16_384,
             layers: 4096,
             archive_entries: 65_536,
+            archive_bytes: 1 << 40,
         }
     }
 }
@@ -92,7 +99,7 @@ pub enum Error {
     LayoutVersion(String),
     #[error("{what} is larger than {limit} bytes, the limit for such a document")]
     DocumentTooLarge { what: String, limit: u64 },
-    #[error("the archive's documents are larger than {limit} bytes together, the limit")]
+    #[error("documents and the names of files are larger than {limit} bytes together, the limit")]
     DocumentsTooLarge { limit: u64 },
     #[error("the archive has more than {limit} entries, the limit")]
     TooManyEntries { limit: usize },
@@ -114,16 +121,16 @@ pub enum Error {
     OtherPlatform { is: String, wanted: String },
     #[error("indexes are nested more than {0} deep")]
     TooDeep(usize),
-    #[error("index {0} refers to itself")]
-    Circle(Digest),
     #[error("{what} is no container image but ‘{kind}’")]
     NotAContainer { what: String, kind: String },
     #[error("layer {0} is encrypted, which is not supported")]
     Encrypted(String),
     #[error("{what} names {layers} layers, but its configuration has {diff_ids} diff IDs")]
     LayerCount { what: String, layers: usize, diff_ids: usize },
-    #[error("more than {limit} documents are named before an image is found, the limit")]
+    #[error("more than {limit} documents would have to be read, the limit")]
     TooManyDocuments { limit: usize },
+    #[error("more than {limit} names are given to images, the limit")]
+    TooManyNames { limit: usize },
     /// What a registry's client has to say.
     #[error(transparent)]
     Remote(Box<dyn std::error::Error + Send + Sync>),

@@ -93,9 +93,15 @@ pub fn read<T, E: From<Error>>(
 ) -> Result<Contents<T>, E> {
     let (compression, archive) = sniff(archive).map_err(Error::Read)?;
     let archive = compression.decoder(BufReader::with_capacity(BUFFER, archive)).map_err(Error::Read)?;
+    let archive = Bounded { inner: archive, left: limits.archive_bytes, limit: limits.archive_bytes };
     let mut tar = TarReader::new(BufReader::with_capacity(BUFFER, archive));
     let mut contents = Contents { documents: HashMap::new(), large: HashMap::new(), links: HashMap::new() };
-    let mut documents_bytes = 0;
+    let mut kept_bytes = 0;
+    let mut keep = |bytes: u64| {
+        kept_bytes += bytes;
+        let limit = limits.all_documents_bytes;
+        if kept_bytes > limit { Err(Error::DocumentsTooLarge { limit }) } else { Ok(()) }
+    };
     let mut entries = 0;
 
     loop {
@@ -111,6 +117,8 @@ pub fn read<T, E: From<Error>>(
         if entries > limits.archive_entries {
             return Err(Error::TooManyEntries { limit: limits.archive_entries }.into());
         }
+        // A name can have a megabyte.
+        keep((path.len() + link.len()) as u64)?;
         let path = normalised(Path::new(""), &path);
         match kind {
             Kind::File if sparse.is_none() => {}
@@ -130,10 +138,7 @@ pub fn read<T, E: From<Error>>(
         contents.large.remove(&path);
         contents.documents.remove(&path);
         if size <= SMALL || json && size <= limits.document_bytes {
-            documents_bytes += size;
-            if documents_bytes > limits.all_documents_bytes {
-                return Err(Error::DocumentsTooLarge { limit: limits.all_documents_bytes }.into());
-            }
+            keep(size)?;
             content.read_to_end(&mut first).map_err(Error::Read)?;
             contents.documents.insert(path, first);
         } else {
@@ -144,6 +149,27 @@ pub fn read<T, E: From<Error>>(
     match entries {
         0 => Err(Error::Empty.into()),
         _ => Ok(contents),
+    }
+}
+
+/// Ends with an error when there is more than a limit.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+    limit: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(out)?;
+        match self.left.checked_sub(length as u64) {
+            Some(left) => self.left = left,
+            None => {
+                let limit = self.limit;
+                return Err(io::Error::other(format!("more than {limit} bytes in one archive, the limit")));
+            }
+        }
+        Ok(length)
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Error {
     Compression { what: String, compression: &'static str, source: io::Error },
     #[error("{what} is refused: it unpacks to more than {limit} bytes, the limit for one layer")]
     TooLarge { what: String, limit: u64 },
+    #[error("the archive is refused: its layers unpack to more than {limit} bytes together, the limit")]
+    ArchiveTooLarge { limit: u64 },
     #[error("{what}: {source}")]
     Layer { what: String, source: layer::Error },
     #[error("image {} cannot be an ext4: {source}{}", image.short(), if source.is_damage() { "; `vmrun fsck` repairs it" } else { "" })]

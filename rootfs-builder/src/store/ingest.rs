@@ -47,8 +47,10 @@ pub struct Ingested {
     pub blob: Digest,
     /// Bytes of the blob.
     pub size: u64,
-    /// Its draft, synced, if it was to be kept.
+    /// Its draft, synced, if it was to be kept and is a layer.
     pub draft: Option<PathBuf>,
+    /// Bytes that came out of it, whether they are a layer or not.
+    pub unpacked: u64,
     pub layer: Result<IngestedLayer>,
 }
 
@@ -72,7 +74,9 @@ pub fn ingest(session: &Session, source: &mut dyn Read, request: &Request) -> Re
     let (compressed_in, compressed_out) = pipe(|_| {});
     let detected = OnceLock::new();
     let mut recompression = Recompression::new(session);
+    let mut unpacked_bytes = 0;
     let (tar_in, tar_out) = pipe(|block| {
+        unpacked_bytes += block.len() as u64;
         let Some(&compression) = detected.get() else { return };
         // An uncompressed layer's digest is its diff ID.
         if compression != Compression::None {
@@ -92,6 +96,14 @@ pub fn ingest(session: &Session, source: &mut dyn Read, request: &Request) -> Re
 
     let (mut blob, mut size, mut draft) = copied?;
     let what = || request.what.to_owned();
+    // An archive may have many that are none: each takes its space only as long as it is read.
+    if built.is_err() || !matches!(unpacked, Ok(Some(_))) {
+        recompression.discard(session);
+        let built = built.as_ref().ok().and_then(Option::as_ref).map(|built| &built.draft);
+        for draft in draft.take().iter().chain(built) {
+            session.discard(draft);
+        }
+    }
     // What comes later in the chain fails because of what came before it, but for a disk that is full.
     let layer = match (unpacked, built) {
         (_, Err(BuildFailure::Store(error))) => return Err(error),
@@ -103,6 +115,11 @@ pub fn ingest(session: &Session, source: &mut dyn Read, request: &Request) -> Re
         (_, Err(BuildFailure::Layer(source))) => Err(Error::Layer { what: what(), source }),
         (Ok(Some(mut compression)), Ok(built)) => {
             let diff_id = if compression == Compression::None { blob } else { hasher.finish() };
+            if request.keep_blob && draft.is_none() && !is_recompressed(request, compression) {
+                // Its end was there before the end of the blob.
+                let source = io::Error::new(io::ErrorKind::InvalidData, "bytes follow its end");
+                return Err(Error::Compression { what: what(), compression: compression.name(), source });
+            }
             if is_recompressed(request, compression) {
                 let made = recompression.finish()?;
                 (blob, size, draft) = (made.blob, made.size, Some(made.draft));
@@ -115,7 +132,7 @@ pub fn ingest(session: &Session, source: &mut dyn Read, request: &Request) -> Re
             source: layer::Error::Read(io::Error::from(io::ErrorKind::UnexpectedEof)),
         }),
     };
-    Ok(Ingested { blob, size, draft, layer })
+    Ok(Ingested { blob, size, draft, unpacked: unpacked_bytes, layer })
 }
 
 /// Reads `source` to its end for nothing but its digest and size.
@@ -147,7 +164,11 @@ fn copy(
             Some(Ok(buffer)) => buffer,
             _ if !request.blob_matters => return Ok((hasher.clone().finish(), hasher.length(), None)),
             _ => {
-                onward = None;
+                // Not written any more: nobody wants it.
+                if onward.take().is_some() {
+                    file = None;
+                    draft.take().iter().for_each(|draft| session.discard(draft));
+                }
                 own_buffer.resize(super::pipe::BLOCK, 0);
                 std::mem::take(&mut own_buffer)
             }
@@ -292,14 +313,27 @@ fn build(
         };
     }
     let draft = session.draft("layer");
-    std::fs::create_dir(&draft).at("creating", &draft)?;
+    let built = build_in(session, &mut tar, &draft);
+    if built.is_err() {
+        session.discard(&draft);
+    }
+    built.map(|summary| Some(BuiltLayer { draft, summary }))
+}
+
+/// Writes a layer's files, synced, into a directory.
+fn build_in(
+    session: &Session,
+    tar: &mut PipeReader,
+    draft: &Path,
+) -> std::result::Result<LayerSummary, BuildFailure> {
+    std::fs::create_dir(draft).at("creating", draft)?;
     let (data_path, entries_path) = (draft.join("data"), draft.join("entries"));
     let data = durable::create(&data_path)?;
     let entries = durable::create(&entries_path)?;
     let duplicate = |file: &File, path: &Path| file.try_clone().at("opening", path);
 
     let summary = layer::build_buffered(
-        &mut WritingBack { tar: &mut tar, data: &data, write_back: WriteBack::default() },
+        &mut WritingBack { tar: &mut *tar, data: &data, write_back: WriteBack::default() },
         duplicate(&data, &data_path)?,
         duplicate(&entries, &entries_path)?,
         &session.store.limits.layer,
@@ -312,6 +346,6 @@ fn build(
 
     data.sync_data().at("syncing", &data_path)?;
     entries.sync_data().at("syncing", &entries_path)?;
-    durable::sync_directory(&draft)?;
-    Ok(Some(BuiltLayer { draft, summary }))
+    durable::sync_directory(draft)?;
+    Ok(summary)
 }

@@ -180,7 +180,7 @@ impl Added {
 /// Puts a layer's drafts in their places.
 pub fn add(session: &Session, ingested: Ingested, expected: Option<Digest>, what: &str) -> Result<Added> {
     let store = session.store;
-    let Ingested { blob, size, draft, layer } = ingested;
+    let Ingested { blob, size, draft, layer, .. } = ingested;
     let IngestedLayer { compression, diff_id, built } = layer?;
     if let Some(expected) = expected {
         check_diff_id(what, expected, diff_id)?;

@@ -58,7 +58,7 @@ impl Store {
             LoadSource::Directory(path) => {
                 let layout = Layout::open(&path, limits)?;
                 let found = archive::find_images(&layout.index, &layout, limits)?;
-                check_single(found.len(), name)?;
+                check_names(found.iter().map(|image| &image.names), name, limits)?;
                 let add = |image| load_from_layout(session, &layout, image, name, progress);
                 found.into_iter().map(add).collect::<Result<Vec<_>>>().map(|loaded| loaded.concat())
             }
@@ -75,9 +75,18 @@ pub fn check_name(name: Option<&Reference>) -> Result<()> {
     }
 }
 
-pub fn check_single(found: usize, name: Option<&Reference>) -> Result<()> {
+/// Sees whether images can have the names that were found, or the one that was given instead.
+pub fn check_names<'a>(
+    found: impl Iterator<Item = &'a Vec<Reference>>,
+    name: Option<&Reference>,
+    limits: &archive::Limits,
+) -> Result<()> {
+    let (images, names) = found.fold((0, 0), |(images, names), more| (images + 1, names + more.len()));
     match name {
-        Some(_) if found > 1 => Err(Error::SeveralImages(found)),
+        Some(_) if images > 1 => Err(Error::SeveralImages(images)),
+        None if names > limits.documents => {
+            Err(archive::Error::TooManyNames { limit: limits.documents }.into())
+        }
         _ => Ok(()),
     }
 }

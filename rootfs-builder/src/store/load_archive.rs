@@ -8,7 +8,7 @@ use std::io::Read;
 use super::error::{Error, Result};
 use super::ingest::{Ingested, Request, check, ingest};
 use super::layers::{self, Added};
-use super::load::{Loaded, add_image, check_single};
+use super::load::{Loaded, add_image, check_names};
 use super::manifest::manifest_of;
 use super::session::Session;
 use crate::archive::{self, Contents, DockerImage, FoundImage};
@@ -28,9 +28,17 @@ enum Candidate {
 struct Archive<'a> {
     session: &'a Session<'a>,
     contents: Contents<Candidate>,
+    candidates: Candidates<'a>,
+}
+
+/// Reads what could be a layer.
+struct Candidates<'a> {
+    session: &'a Session<'a>,
     progress: &'a dyn Progress,
     /// Layers spoken of so far.
     count: usize,
+    /// Bytes that may yet be unpacked.
+    left: u64,
 }
 
 pub fn load_archive(
@@ -40,28 +48,24 @@ pub fn load_archive(
     progress: &dyn Progress,
 ) -> Result<Vec<Loaded>> {
     let limits = &session.store.limits.archive;
-    let mut count = 0;
-    let contents = archive::read(reader, limits, |path, size, source| {
-        count += 1;
-        let name = LayerName { index: count - 1, label: label(path) };
-        read_candidate(session, path, size, source, &name, progress)
-    })?;
-    let mut archive = Archive { session, contents, progress, count };
+    let mut candidates = Candidates { session, progress, count: 0, left: limits.archive_bytes };
+    let contents = archive::read(reader, limits, |path, size, source| candidates.read(path, size, source))?;
+    let mut archive = Archive { session, contents, candidates };
 
     let document = |path| archive.contents.document(path).map(<[u8]>::to_vec);
     let loaded: Vec<Vec<Loaded>> = match (document("index.json"), document("manifest.json")) {
         (Some(index), docker) => {
             archive::check_layout_version(document("oci-layout").as_deref())?;
             let mut found = archive::find_images(&index, &archive.contents, limits)?;
-            check_single(found.len(), name)?;
             if let Some(docker) = docker {
                 archive.add_docker_names(&docker, &mut found);
             }
+            check_names(found.iter().map(|image| &image.names), name, limits)?;
             found.into_iter().map(|image| archive.add_oci(image, name)).collect::<Result<_>>()?
         }
         (None, Some(docker)) => {
             let found = archive::docker_images(&docker, |path| archive.contents.document(path), limits)?;
-            check_single(found.len(), name)?;
+            check_names(found.iter().map(|image| &image.names), name, limits)?;
             found.into_iter().map(|image| archive.add_docker(image, name)).collect::<Result<_>>()?
         }
         (None, None) => return Err(archive.contents.why_no_image().into()),
@@ -80,37 +84,49 @@ fn digest_in(path: &str) -> Option<Digest> {
     Digest::from_hex(path.strip_prefix("blobs/sha256/")?).ok()
 }
 
-fn read_candidate(
-    session: &Session,
-    path: &str,
-    size: u64,
-    source: &mut dyn Read,
-    name: &LayerName,
-    progress: &dyn Progress,
-) -> Result<Candidate> {
-    progress.layer_started(name, Some(size));
-    let digest = digest_in(path);
-    let known = digest.and_then(|digest| session.store.known_diff_id(&digest, size));
-    let what = format!("layer {}", name.label);
-    let request = Request {
-        what: &what,
-        expected: digest.map(|digest| (digest, size)),
-        keep_blob: known.is_none(),
-        compress: false,
-        build_layer: known.is_none(),
-        blob_matters: true,
-        name,
-        progress,
-    };
-    if let Some(diff_id) = known {
-        let (blob, size) = check(session, source, &request)?;
-        progress.layer_finished(name, LayerOutcome::AlreadyHere);
-        return Added::known(session.store, blob, size, diff_id).map(Candidate::Added);
+impl Candidates<'_> {
+    fn read(&mut self, path: &str, size: u64, source: &mut dyn Read) -> Result<Candidate> {
+        let Candidates { session, progress, .. } = *self;
+        let name = &LayerName { index: self.count, label: label(path) };
+        self.count += 1;
+        let what = format!("layer {}", name.label);
+        let limit = session.store.limits.layer_bytes;
+        if size > limit {
+            return Err(Error::TooLarge { what, limit });
+        }
+        progress.layer_started(name, Some(size));
+        let digest = digest_in(path);
+        let known = digest.and_then(|digest| session.store.known_diff_id(&digest, size));
+        let request = Request {
+            what: &what,
+            expected: digest.map(|digest| (digest, size)),
+            keep_blob: known.is_none(),
+            compress: false,
+            build_layer: known.is_none(),
+            blob_matters: true,
+            name,
+            progress,
+        };
+        if let Some(diff_id) = known {
+            let (blob, size) = check(session, source, &request)?;
+            progress.layer_finished(name, LayerOutcome::AlreadyHere);
+            return Added::known(session.store, blob, size, diff_id).map(Candidate::Added);
+        }
+        let ingested = ingest(session, source, &request);
+        let built = matches!(&ingested, Ok(Ingested { layer: Ok(_), .. }));
+        progress.layer_finished(name, if built { LayerOutcome::Built } else { LayerOutcome::Failed });
+        let ingested = ingested?;
+        let limit = session.store.limits.archive.archive_bytes;
+        match (self.left.checked_sub(ingested.unpacked), ingested) {
+            (None, _) => Err(Error::ArchiveTooLarge { limit }),
+            // No archive of images has one, wanted or not.
+            (_, Ingested { layer: Err(error @ Error::TooLarge { .. }), .. }) => Err(error),
+            (Some(left), ingested) => {
+                self.left = left;
+                Ok(Candidate::Read(Box::new(ingested)))
+            }
+        }
     }
-    let ingested = ingest(session, source, &request);
-    let built = matches!(&ingested, Ok(Ingested { layer: Ok(_), .. }));
-    progress.layer_finished(name, if built { LayerOutcome::Built } else { LayerOutcome::Failed });
-    Ok(Candidate::Read(Box::new(ingested?)))
 }
 
 impl Archive<'_> {
@@ -147,7 +163,7 @@ impl Archive<'_> {
     fn add_docker(&mut self, image: DockerImage, name: Option<&Reference>) -> Result<Vec<Loaded>> {
         let mut warnings = image.warnings;
         let mut layers = Vec::new();
-        for (path, diff_id) in image.layers.iter().zip(&image.config.diff_ids) {
+        for (path, diff_id) in image.layers.iter().zip(&image.diff_ids) {
             let mut added = self.add_layer(path, *diff_id)?;
             layers::check_diff_id(&format!("layer {path}"), *diff_id, added.diff_id)?;
             warnings.append(&mut added.warnings);
@@ -186,11 +202,7 @@ impl Archive<'_> {
     fn read_small(&mut self, path: &str, what: &str) -> Result<()> {
         let missing = || Error::from(archive::Error::Missing { what: what.to_owned() });
         let bytes = self.contents.document(path).ok_or_else(missing)?.to_vec();
-        let name = LayerName { index: self.count, label: label(path) };
-        self.count += 1;
-        let mut source = bytes.as_slice();
-        let candidate =
-            read_candidate(self.session, path, bytes.len() as u64, &mut source, &name, self.progress)?;
+        let candidate = self.candidates.read(path, bytes.len() as u64, &mut bytes.as_slice())?;
         self.contents.insert_large(path, candidate);
         Ok(())
     }

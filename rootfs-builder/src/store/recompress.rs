@@ -58,6 +58,11 @@ impl Recompression {
         }
     }
 
+    /// Leaves nothing of it.
+    pub fn discard(&self, session: &Session) {
+        session.discard(&self.draft);
+    }
+
     pub fn finish(self) -> Result<Recompressed> {
         let Recompression { draft, encoder } = self;
         let encoder = encoder.unwrap_or_else(|| begin(&draft))?;
