@@ -13,6 +13,7 @@ use crate::config::ConfigSource;
 use crate::feature::Feature;
 use crate::modules::{self, ModuleTree, Signatures};
 use crate::source::Provenance;
+use crate::staging::WRITING;
 use crate::store::Error;
 
 pub(crate) const DESCRIPTION: &str = "kernel.json";
@@ -220,7 +221,7 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(WRITING).tempfile_in(directory)?;
     file.write_all(content)?;
     file.as_file().sync_data()?;
     file.persist(path)?;

@@ -1,5 +1,6 @@
 //! Directories that become part of the store whole, or never.
 
+mod abandoned;
 pub mod set_aside;
 
 use std::fs::{self, File};
@@ -9,7 +10,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 
-const PREFIX: &str = ".staging-";
+pub use abandoned::WRITING;
+#[cfg(test)]
+pub use abandoned::prefix;
+
 const LOCK: &str = ".lock";
 
 /// The right to change what is in the store; ends when dropped.
@@ -29,7 +33,8 @@ impl StoreLock {
 }
 
 /// A directory beside the kernels that is being filled. While its maker lives, it is locked; an
-/// unlocked one was left by a process that was killed, and the next one removes it.
+/// unlocked one was left by a process that was killed, and the next one removes it: at once where the maker and it
+/// see each other's locks, and later where they may not.
 pub struct Staging {
     path: Option<PathBuf>,
     _lock: File,
@@ -39,8 +44,8 @@ impl Staging {
     /// Makes a new one, and removes those that nobody fills any more.
     pub fn new(store: &Path) -> io::Result<Staging> {
         let _changing = StoreLock::acquire(store)?;
-        remove_abandoned(store)?;
-        let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(store)?.keep();
+        abandoned::remove(store)?;
+        let path = new_directory(store)?.keep();
         let lock = File::open(&path)?;
         flock(&lock, FlockOperation::LockExclusive)?;
         Ok(Staging { path: Some(path), _lock: lock })
@@ -96,24 +101,14 @@ impl Drop for Staging {
 
 /// Removes a directory of the store: at once by name, then by content.
 pub fn remove(store: &Path, directory: &Path, _lock: &StoreLock) -> io::Result<()> {
-    let grave = tempfile::Builder::new().prefix(PREFIX).tempdir_in(store)?;
+    let grave = new_directory(store)?;
     fs::rename(directory, grave.path().join("removed"))?;
     sync_parent(directory)?;
     grave.close()
 }
 
-fn remove_abandoned(store: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(store)? {
-        let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            continue;
-        }
-        let Ok(directory) = File::open(entry.path()) else { continue };
-        if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
+fn new_directory(store: &Path) -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(&abandoned::prefix()).tempdir_in(store)
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

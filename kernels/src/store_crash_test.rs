@@ -77,7 +77,8 @@ fn many_at_once_leave_one_kernel() {
 fn what_a_killed_process_left_is_removed_and_what_a_living_one_fills_is_not() {
     let fixture = Fixture::new();
     let living = Staging::new(&fixture.store.directory).unwrap();
-    let dead = fixture.store.directory.join(".staging-dead");
+    // Of a process that has no lock any more.
+    let dead = fixture.store.directory.join(format!("{}dead", staging::prefix()));
     fs::create_dir(&dead).unwrap();
     fs::write(dead.join("image"), "half").unwrap();
     fixture.add_deb(&kernel_deb()).unwrap();

@@ -84,20 +84,21 @@ mod tests {
     fn store(killed: Killed) -> tempfile::TempDir {
         let store = tempfile::tempdir().unwrap();
         let at = |name: &str| store.path().join(name);
-        for (directory, content) in [("x", "old"), (".staging-1", "new")] {
-            fs::create_dir(at(directory)).unwrap();
-            fs::write(at(directory).join("file"), content).unwrap();
+        let staging = |number: u32| at(&format!("{}{number}", super::super::abandoned::prefix()));
+        for (directory, content) in [(at("x"), "old"), (staging(1), "new")] {
+            fs::create_dir(&directory).unwrap();
+            fs::write(directory.join("file"), content).unwrap();
         }
         if killed >= Killed::WithTheOldSetAside {
             set_aside(store.path(), &at("x")).unwrap();
         }
         if killed >= Killed::WithTheNewInItsPlace {
-            fs::rename(at(".staging-1"), at("x")).unwrap();
+            fs::rename(staging(1), at("x")).unwrap();
         }
         if killed >= Killed::WhileTheOldIsRemoved {
-            fs::create_dir(at(".staging-2")).unwrap();
-            fs::rename(at(".replaced-x"), at(".staging-2/removed")).unwrap();
-            fs::remove_file(at(".staging-2/removed/file")).unwrap();
+            fs::create_dir(staging(2)).unwrap();
+            fs::rename(at(".replaced-x"), staging(2).join("removed")).unwrap();
+            fs::remove_file(staging(2).join("removed/file")).unwrap();
         }
         store
     }
