@@ -111,7 +111,7 @@ impl MetadataWriter<'_> {
             Body::Directory { .. } => {
                 let index = placed.directory.unwrap_or_default();
                 let directory = &self.plan.directories[index as usize];
-                inode.nlink = directory.subdirectories + 2;
+                inode.nlink = directory.links;
                 inode.size = directory.size;
                 inode.layout = directory.layout;
                 inode.union = directory.first_block;

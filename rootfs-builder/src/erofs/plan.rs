@@ -22,7 +22,8 @@ pub struct Directory {
     pub layout: Layout,
     /// Its first block in the metadata file, if it has any beyond what is inlined.
     pub first_block: u32,
-    pub subdirectories: u32,
+    /// Its name in its parent, its own `.` and the `..` of each directory in it.
+    pub links: u32,
 }
 
 /// An inode that is in the metadata file.
@@ -147,7 +148,9 @@ impl Planner<'_> {
         }
         let size = directory::size(&names);
         let inode = tree.inode_of(node);
-        let core = self.core(inode, size, 0);
+        let is_directory = |&&child: &&Node| tree.is_directory(child);
+        let links = 2 + self.plan.order[begin..].iter().filter(is_directory).count() as u32;
+        let core = self.core(inode, size, links);
         let tail = (size % BLOCK as u64) as usize;
         let blocks = size.div_ceil(BLOCK as u64) as u32;
         let inlined = tail > 0 && core + tail <= BLOCK;
@@ -168,9 +171,8 @@ impl Planner<'_> {
                 false => self.file(tree.inode_of(child)),
             }
         }
-        let subdirectories = (later.len() - first_later) as u32;
         later[first_later..].reverse();
-        self.plan.directories.push(Directory { node, entries, size, layout, first_block, subdirectories });
+        self.plan.directories.push(Directory { node, entries, size, layout, first_block, links });
     }
 
     fn file(&mut self, inode: tree::Inode) {
