@@ -1,6 +1,7 @@
 //! The one pass over a layer.
 
 use super::data::DataFile;
+use super::dropped::Dropped;
 use super::name::{Meaning, Name, clean, meaning};
 use super::small::{SmallFile, SmallFiles, is_small};
 use super::table::{Body, Place, TableWriter};
@@ -21,6 +22,7 @@ pub struct Builder<'a, R> {
     small: SmallFiles,
     table: TableWriter,
     limits: &'a Limits,
+    dropped: Dropped,
     hole_bytes: u64,
     /// The content of the small file at hand.
     content: Vec<u8>,
@@ -36,6 +38,7 @@ impl<'a, R: BufRead> Builder<'a, R> {
             small: SmallFiles::default(),
             table: TableWriter::new(entries).map_err(table_error)?,
             limits,
+            dropped: Dropped::default(),
             hole_bytes: 0,
             content: Vec::new(),
             warnings: Vec::new(),
@@ -46,7 +49,7 @@ impl<'a, R: BufRead> Builder<'a, R> {
     pub fn run(mut self) -> Result<LayerSummary, Error> {
         let mut path = Vec::new();
         while let Some(entry) = self.tar.next_entry()? {
-            if self.table.entries() >= self.limits.entries {
+            if self.table.entries() + self.dropped.len() >= self.limits.entries {
                 return Err(Error::TooManyEntries { limit: self.limits.entries });
             }
             self.entry(entry, &mut path)?;
@@ -66,7 +69,11 @@ impl<'a, R: BufRead> Builder<'a, R> {
         clean(&entry.path, path).map_err(name_error)?;
         match meaning(path).map_err(name_error)? {
             Meaning::Entry => {}
-            Meaning::Aufs => return Ok(()),
+            Meaning::AufsLinkTarget if entry.kind == Kind::File => {}
+            Meaning::Aufs | Meaning::AufsLinkTarget => {
+                self.dropped.add(path);
+                return Ok(());
+            }
             Meaning::Opaque { directory } => return self.mark(directory, Body::Opaque),
             Meaning::Whiteout { directory, name } => {
                 let separator: &[u8] = if directory.is_empty() { b"" } else { b"/" };
@@ -79,6 +86,7 @@ impl<'a, R: BufRead> Builder<'a, R> {
         if entry.kind == Kind::CharacterDevice && entry.device == (0, 0) {
             let reason = "left out: a character device 0:0 hides files in the guest's overlay";
             self.warn(&entry.path, format_args!("{reason}"));
+            self.dropped.add(path);
             return Ok(());
         }
         self.check_xattrs(&mut entry);
@@ -92,6 +100,12 @@ impl<'a, R: BufRead> Builder<'a, R> {
                 let mut target = Vec::new();
                 clean(&entry.link, &mut target)
                     .map_err(|problem| Error::Name { name: Name(&entry.link).to_string(), problem })?;
+                if self.dropped.has(&target) {
+                    let target = Name(&target);
+                    self.warn(&entry.path, format_args!("left out: a hard link to `{target}`, which is"));
+                    self.dropped.add(path);
+                    return Ok(());
+                }
                 self.record(path, &Body::HardLink { target: &target }, &attributes, &[])
             }
             Kind::File => self.file(path, entry, &attributes),
@@ -111,6 +125,9 @@ impl<'a, R: BufRead> Builder<'a, R> {
         attributes: &Attributes,
         xattrs: &[Xattr],
     ) -> Result<(), Error> {
+        if !matches!(body, Body::Whiteout | Body::Opaque) {
+            self.dropped.replace(path);
+        }
         self.table.add(path, body, attributes, xattrs).map_err(table_error)?;
         match self.table.bytes() > self.limits.table_bytes {
             true => Err(Error::TableTooLarge { limit: self.limits.table_bytes }),

@@ -6,6 +6,7 @@
 
 mod build;
 mod data;
+mod dropped;
 pub mod name;
 mod small;
 pub mod table;

@@ -79,12 +79,20 @@ pub enum Meaning<'a> {
     Opaque { directory: &'a [u8] },
     /// AUFS's own files, which no reader shows.
     Aufs,
+    /// One of those that is the target of hard links, all of which can be shown.
+    AufsLinkTarget,
 }
+
+/// The directory, in the root, where AUFS has files with several names.
+pub const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
 
 pub fn meaning(path: &[u8]) -> Result<Meaning<'_>, NameError> {
     let (directory, name) = split(path);
     if name == b".wh..wh..opq" {
         return Ok(Meaning::Opaque { directory });
+    }
+    if directory == AUFS_LINKS {
+        return Ok(Meaning::AufsLinkTarget);
     }
     if path.split(|&byte| byte == b'/').any(|component| component.starts_with(b".wh..wh.")) {
         return Ok(Meaning::Aufs);
@@ -136,6 +144,9 @@ mod tests {
         assert_eq!(meaning(b"a/.wh.b"), Ok(Meaning::Whiteout { directory: b"a", name: b"b" }));
         assert_eq!(meaning(b".wh..wh..opq"), Ok(Meaning::Opaque { directory: b"" }));
         assert_eq!(meaning(b"a/.wh..wh.plnk/1.2"), Ok(Meaning::Aufs));
+        assert_eq!(meaning(b".wh..wh.plnk/1.2"), Ok(Meaning::AufsLinkTarget));
+        assert_eq!(meaning(b".wh..wh.plnk/1/2"), Ok(Meaning::Aufs));
+        assert_eq!(meaning(b".wh..wh.plnk"), Ok(Meaning::Aufs));
         assert_eq!(meaning(b"a/.wh."), Err(NameError::EmptyWhiteout));
         assert_eq!(meaning(b".wh..."), Err(NameError::EmptyWhiteout));
         assert_eq!(meaning(b"a/.whatever"), Ok(Meaning::Entry));

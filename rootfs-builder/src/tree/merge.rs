@@ -6,7 +6,7 @@ use super::marks::Own;
 use super::resolve::Obstacle;
 use super::{Body, Full, InodeRow, Node, Place, ROOT, Tree, XattrSet};
 use crate::erofs::format::BLOCK;
-use crate::layer::name::{MAX_COMPONENT, Name, split};
+use crate::layer::name::{AUFS_LINKS, MAX_COMPONENT, Name, split};
 use crate::layer::table::{self, Damage, Record, Table};
 
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +73,14 @@ impl Merge<'_> {
     fn entries(&mut self) -> Result<(), Error> {
         let (layer, table) = (self.layer, self.table);
         let mut records = table.records();
+        let mut link_targets = false;
         while let Some(record) = records.advance().map_err(|damage| Error::new(layer, b"", damage.into()))? {
+            link_targets |= record.path.starts_with(AUFS_LINKS);
             self.entry(&record).map_err(|problem| Error::new(layer, record.path, problem))?;
+        }
+        // They were there to be linked to, and are not shown.
+        if link_targets && let Some(node) = self.tree.child(ROOT, AUFS_LINKS) {
+            self.tree.remove(node);
         }
         Ok(())
     }

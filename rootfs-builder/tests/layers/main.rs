@@ -11,4 +11,6 @@ mod snapshot;
 
 mod against_umoci;
 mod by_hand;
+mod hard_links;
 mod hostile;
+mod marks;
