@@ -50,14 +50,8 @@ const EVERY_THREAD: &[i64] = &[
 
 /// What a vCPU does when the guest's driver resets a device, with sockets that are open already: it passes on what the
 /// guest had sent before, and closes them.
-const VCPU: &[i64] = &[
-    libc::SYS_accept4,
-    libc::SYS_readv,
-    libc::SYS_recvfrom,
-    libc::SYS_sendmsg,
-    libc::SYS_sendto,
-    libc::SYS_shutdown,
-];
+const VCPU: &[i64] =
+    &[libc::SYS_accept4, libc::SYS_recvfrom, libc::SYS_sendmsg, libc::SYS_sendto, libc::SYS_shutdown];
 
 const DEVICES: &[i64] = &[
     libc::SYS_epoll_wait,
@@ -66,7 +60,6 @@ const DEVICES: &[i64] = &[
     libc::SYS_preadv,
     libc::SYS_accept4,
     libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
     libc::SYS_sendto,
     libc::SYS_sendmsg,
     libc::SYS_shutdown,
@@ -92,11 +85,6 @@ const MAIN: &[i64] = &[
     libc::SYS_ppoll,
     // Kicks the vCPUs, and lets a failed assertion abort.
     libc::SYS_tgkill,
-    libc::SYS_lseek,
-    libc::SYS_fsync,
-    libc::SYS_shutdown,
-    libc::SYS_sendto,
-    libc::SYS_clock_nanosleep,
 ];
 
 /// _IO(KVMIO, 0x80) and _IO(KVMIO, 0x81)'s neighbour that reads the registers, for the report on a fault.
@@ -104,8 +92,6 @@ const KVM_RUN: u64 = 0xae80;
 const KVM_GET_REGS: u64 = 0x8090_ae81;
 /// _IOW(KVMIO, 0xa5, struct kvm_msi): a device's interrupt, by PCI.
 const KVM_SIGNAL_MSI: u64 = 0x4020_aea5;
-/// Used on sockets that were just accepted.
-const FIONBIO: u64 = 0x5421;
 
 /// Compiled allow-lists.
 pub struct Filters {
@@ -121,7 +107,7 @@ impl Filters {
         register_signal_handler(libc::SIGSYS, refused).map_err(Error::Handler)?;
         Ok(Self {
             vcpu: compile(VCPU, &[KVM_RUN, KVM_GET_REGS, KVM_SIGNAL_MSI])?,
-            devices: compile(DEVICES, &[FIONBIO, KVM_SIGNAL_MSI])?,
+            devices: compile(DEVICES, &[KVM_SIGNAL_MSI])?,
             disk: compile(DISK, &[KVM_SIGNAL_MSI])?,
             main: compile(MAIN, &[])?,
         })

@@ -18,8 +18,10 @@ const HEADER_END: usize = 0x40;
 
 /// COMMAND bit 1: the function answers at its base address.
 pub const MEMORY_ENABLE: u8 = 1 << 1;
+/// COMMAND bit 2: the function may read and write memory of its own accord, which its interrupts are too.
+const BUS_MASTER: u8 = 1 << 2;
 /// COMMAND bits that can be set: memory space, bus mastery; and, in the upper byte, no interrupt line.
-const COMMAND_BITS: [u8; 2] = [MEMORY_ENABLE | 1 << 2, 1 << 2];
+const COMMAND_BITS: [u8; 2] = [MEMORY_ENABLE | BUS_MASTER, 1 << 2];
 const HAS_CAPABILITIES: u8 = 1 << 4;
 
 /// 0 in conventional devices; virtio over PCI without its legacy interface says at least 1.
@@ -98,6 +100,10 @@ impl ConfigSpace {
     /// The address of the registers, while the function answers there.
     pub fn memory(&self) -> Option<u64> {
         (self.byte(COMMAND) & MEMORY_ENABLE != 0).then(|| self.word(BASE_ADDRESS).into())
+    }
+
+    pub fn is_bus_master(&self) -> bool {
+        self.byte(COMMAND) & BUS_MASTER != 0
     }
 
     fn put(&mut self, offset: usize, bytes: &[u8]) {

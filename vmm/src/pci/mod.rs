@@ -7,11 +7,11 @@
 pub mod config_space;
 pub mod msix;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::layout::{PCI_ADDRESS_PORT, PCI_DATA_PORT};
-use crate::virtio::PciTransport;
+use crate::virtio::{PciTransport, pci};
 use config_space::ConfigSpace;
 
 /// Slots on the bus, the host bridge's included.
@@ -29,7 +29,40 @@ pub struct PciBus {
     address: AtomicU32,
     host_bridge: ConfigSpace,
     /// Device n is in slot n + 1.
-    devices: Vec<Mutex<PciTransport>>,
+    devices: Vec<Device>,
+}
+
+struct Device {
+    transport: Mutex<PciTransport>,
+    /// Where its registers are, as [`Self::at`] has it: a device that serves a long write of one vCPU keeps no other
+    /// from its neighbours.
+    base: AtomicU64,
+}
+
+/// There are no registers.
+const NOWHERE: u64 = u64::MAX;
+
+impl Device {
+    fn new(transport: PciTransport) -> Self {
+        let base = AtomicU64::new(transport.base().unwrap_or(NOWHERE));
+        Self { transport: Mutex::new(transport), base }
+    }
+
+    /// What a thread that panicked left is of the right shape; it is checked at every use anyway.
+    fn lock(&self) -> MutexGuard<'_, PciTransport> {
+        self.transport.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_config_space(&self, offset: usize, data: &[u8]) {
+        let mut transport = self.lock();
+        transport.write_config_space(offset, data);
+        self.base.store(transport.base().unwrap_or(NOWHERE), Ordering::Release);
+    }
+
+    /// The offset of guest-physical `address` in the registers, if they lie there.
+    fn offset_of(&self, address: u64) -> Option<u64> {
+        address.checked_sub(self.base.load(Ordering::Acquire)).filter(|offset| *offset < pci::PAGE)
+    }
 }
 
 impl PciBus {
@@ -37,7 +70,7 @@ impl PciBus {
         Self {
             address: AtomicU32::new(0),
             host_bridge: ConfigSpace::new(HOST_BRIDGE, HOST_BRIDGE_CLASS, HOST_BRIDGE),
-            devices: devices.into_iter().map(Mutex::new).collect(),
+            devices: devices.into_iter().map(Device::new).collect(),
         }
     }
 
@@ -73,7 +106,7 @@ impl PciBus {
             _ if !place.exists() => data.fill(0xff),
             0 => self.host_bridge.read(place.offset, data),
             slot => match self.devices.get(slot - 1) {
-                Some(device) => lock(device).read_config_space(place.offset, data),
+                Some(device) => device.lock().read_config_space(place.offset, data),
                 None => data.fill(0xff),
             },
         }
@@ -84,7 +117,7 @@ impl PciBus {
         // The host bridge has nothing to set.
         let device = place.slot.checked_sub(1).and_then(|index| self.devices.get(index));
         if let Some(device) = device.filter(|_| place.exists()) {
-            lock(device).write_config_space(place.offset, data);
+            device.write_config_space(place.offset, data);
         }
     }
 
@@ -101,9 +134,8 @@ impl PciBus {
     /// Of several devices that a guest has put at one address, the first answers.
     fn at(&self, address: u64, access: impl FnOnce(&mut PciTransport, u64)) -> bool {
         for device in &self.devices {
-            let mut device = lock(device);
             if let Some(offset) = device.offset_of(address) {
-                access(&mut device, offset);
+                access(&mut device.lock(), offset);
                 return true;
             }
         }
@@ -133,11 +165,6 @@ impl Place {
     fn exists(&self) -> bool {
         self.bus == 0 && self.function == 0
     }
-}
-
-/// What a thread that panicked left is of the right shape; it is checked at every use anyway.
-fn lock(device: &Mutex<PciTransport>) -> MutexGuard<'_, PciTransport> {
-    device.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl Msix {
         self.lock().table.len()
     }
 
-    /// The capability's Message Control register was written to.
+    /// The capability's Message Control register was written to. A device that may not use the bus is masked.
     pub fn control(&self, enabled: bool, masked: bool) {
         let mut state = self.lock();
         (state.enabled, state.masked) = (enabled, masked);

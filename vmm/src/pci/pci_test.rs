@@ -97,4 +97,16 @@ fn memory_is_the_first_device_s_that_is_there() {
     assert_eq!((status(HOMES[0].into()), status(HOMES[1].into())), (Some(0), None));
     bus.set(1, 0x10, 0);
     assert_eq!((status(HOMES[0].into()), status(0)), (Some(1), Some(0)));
+    bus.set(1, 0x10, u32::MAX);
+    assert_eq!((status(0xffff_f000), status(0xffff_f000 - 0x15)), (Some(0), None));
+    assert!(!bus.write_memory(u64::MAX, &[1]) && !bus.write_memory(1 << 32, &[1]));
+}
+
+#[test]
+fn a_busy_device_keeps_nobody_from_its_neighbour() {
+    let bus = bus();
+    bus.set(1, 4, 2);
+    bus.set(2, 4, 2);
+    let _busy = bus.devices[0].lock();
+    assert!(bus.write_memory(u64::from(HOMES[1]) + 0x14, &[1]));
 }

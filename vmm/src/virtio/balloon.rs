@@ -1,16 +1,15 @@
 //! The balloon (virtio 1.2, section 5.5): the way by which the guest's memory comes back to the host.
 //!
 //! What counts is free page reporting: the guest's kernel says which blocks of its memory (2 MiB, as a rule) it has no
-//! use for, and the host takes their pages until they are touched again. The balloon proper is obeyed too, but its
-//! target is nothing. Whatever a guest says of its own memory, it harms nobody else: a page that is given back reads as
-//! zeroes.
+//! use for, and the host takes their pages until they are touched again. The balloon proper has no target, so no driver
+//! has a reason to put pages into it; those of one that does stay where they are. Whatever a guest says of its own memory,
+//! it harms nobody else: a page that is given back reads as zeroes.
 
 use std::sync::Arc;
 
 use virtio_bindings::virtio_ids::VIRTIO_ID_BALLOON;
-use vm_memory::{GuestAddress, GuestMemory, Permissions, VolatileSlice};
+use vm_memory::VolatileSlice;
 
-use super::chain::Chain;
 use super::device::{Activation, Error, VirtioDevice};
 use super::ring::Ring;
 use super::{COMMON_FEATURES, DeviceMemory, read_config_bytes};
@@ -27,10 +26,8 @@ const INFLATE: usize = 0;
 const DEFLATE: usize = 1;
 const NEEDED_QUEUES: usize = 2;
 
-/// Pages are announced by their number, of pages of this many bytes, whatever the guest's own are.
+/// The host's pages.
 const PAGE: u64 = 4096;
-/// Page numbers obeyed in one request; Linux sends 256.
-const PAGES_PER_REQUEST: usize = 4096;
 
 const CONFIG_LENGTH: usize = 16;
 /// `actual`: pages in the balloon, which the driver tells.
@@ -107,8 +104,8 @@ impl VirtioDevice for Balloon {
         let gives_back = self.zeroes_are_fine();
         let Some(Active { memory, inflate, deflate, reports }) = &mut self.active else { return };
         match index {
-            INFLATE => inflate.serve_all(memory, |chain| take_pages(memory, chain)),
-            // The pages are the guest's again by being touched.
+            // A system call for each single page is more than what they are worth.
+            INFLATE => inflate.serve_all(memory, |_| 0),
             DEFLATE => deflate.serve_all(memory, |_| 0),
             _ => reports.iter_mut().for_each(|ring| {
                 ring.serve_all(memory, |chain| {
@@ -124,20 +121,6 @@ impl VirtioDevice for Balloon {
     fn reset(&mut self) {
         *self = Self::default();
     }
-}
-
-/// Takes the pages whose numbers are in `chain`.
-fn take_pages(memory: &DeviceMemory, chain: &Chain) -> u32 {
-    let mut numbers = vec![0; chain.readable.len().min(PAGES_PER_REQUEST * 4)];
-    chain.readable.copy_to(&mut numbers);
-    let pages = numbers
-        .chunks_exact(4)
-        .map(|number| number.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)));
-    for page in pages {
-        let slices = memory.get_slices(GuestAddress(page * PAGE), PAGE as usize, Permissions::Write);
-        slices.into_iter().flatten().flatten().for_each(|slice| give_back(&slice));
-    }
-    0
 }
 
 /// Gives the whole pages within `slice`, which is guest memory, back to the host.

@@ -2,6 +2,7 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use virtio_queue::Queue;
 use vmm_sys_util::eventfd::EventFd;
@@ -35,6 +36,8 @@ pub struct ActiveQueue {
     pub index: usize,
     /// Addresses checked to lie in guest memory, event index set as negotiated.
     pub queue: Queue,
+    /// The driver has taken it back.
+    pub stopped: Arc<AtomicBool>,
     /// The queue's ioeventfd. A device that stops early for the sake of the others writes to it, to be called again.
     pub kick: Arc<EventFd>,
 }

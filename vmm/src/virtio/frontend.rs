@@ -2,6 +2,7 @@
 //! queues' set-up to a running driver (virtio 1.2, section 3.1). The transports are maps of registers over it.
 
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use virtio_bindings::virtio_config::{
@@ -53,6 +54,8 @@ pub struct Frontend {
     memory: Arc<DeviceMemory>,
     interrupt: Arc<Interrupt>,
     kicks: Vec<Arc<EventFd>>,
+    /// Of the rings that the device has, those that the driver has taken back.
+    stopped: Vec<Arc<AtomicBool>>,
     max_sizes: Vec<u16>,
     needed_queues: usize,
     kind: u32,
@@ -76,7 +79,19 @@ impl Frontend {
         let kicks = max_sizes.iter().map(new_kick).collect::<Result<_, _>>()?;
         let interrupt = Arc::new(interrupt(max_sizes.len())?);
         let registers = Registers::new(&max_sizes);
-        Ok(Self { device, memory, interrupt, kicks, max_sizes, needed_queues, kind, features, registers })
+        let stopped = max_sizes.iter().map(|_| Arc::default()).collect();
+        Ok(Self {
+            device,
+            memory,
+            interrupt,
+            kicks,
+            stopped,
+            max_sizes,
+            needed_queues,
+            kind,
+            features,
+            registers,
+        })
     }
 
     /// The device, for the event loop.
@@ -182,6 +197,42 @@ impl Frontend {
         }
     }
 
+    /// Takes the selected queue back from the device, also when that runs: from then on it does not touch the queue. To
+    /// have it again, the driver resets the device.
+    pub fn stop_queue(&mut self) {
+        let selected = self.registers.selected_queue as usize;
+        if !self.has_status(VIRTIO_CONFIG_S_FEATURES_OK) {
+            return;
+        }
+        if let (Some(queue), Some(stopped)) =
+            (self.registers.queues.get_mut(selected), self.stopped.get(selected))
+        {
+            stopped.store(self.registers.status & VIRTIO_CONFIG_S_DRIVER_OK != 0, Ordering::Release);
+            // Until the turn is over in which it may not have seen that.
+            drop(lock(&self.device));
+            queue.ready = false;
+        }
+    }
+
+    /// Lets the device use the guest's bus, or keeps it from that.
+    pub fn allow_bus(&self, allowed: bool) {
+        if allowed == self.interrupt.may_use_bus() {
+            return;
+        }
+        self.interrupt.allow_bus(allowed);
+        match allowed {
+            true => self.kick_all(),
+            // Until the turn is over in which it may not have seen that.
+            false => drop(lock(&self.device)),
+        }
+    }
+
+    fn kick_all(&self) {
+        for kick in &self.kicks {
+            let _ = kick.write(1);
+        }
+    }
+
     /// Queues are set up between FEATURES_OK and DRIVER_OK; at other times their registers do not change.
     fn queue_in_set_up(&mut self) -> Option<&mut QueueRegisters> {
         if !self.has_status(VIRTIO_CONFIG_S_FEATURES_OK) || self.has_status(VIRTIO_CONFIG_S_DRIVER_OK) {
@@ -258,15 +309,14 @@ impl Frontend {
             return self.interrupt.needs_reset();
         }
         // Buffers may have been made available, and the notification eaten, before the device was there.
-        for kick in &self.kicks {
-            let _ = kick.write(1);
-        }
+        self.kick_all();
     }
 
     fn checked_queues(&self) -> Option<Vec<ActiveQueue>> {
         let event_index = self.registers.driver_features & 1 << VIRTIO_RING_F_EVENT_IDX != 0;
         let check =
             |(index, ((registers, kick), &max_size)): (usize, ((&QueueRegisters, &Arc<EventFd>), &u16))| {
+                let stopped = self.stopped.get(index)?.clone();
                 let mut queue = Queue::new(max_size).ok()?;
                 queue.try_set_size(registers.size.try_into().ok()?).ok()?;
                 queue.try_set_desc_table_address(GuestAddress(registers.descriptors)).ok()?;
@@ -274,7 +324,12 @@ impl Frontend {
                 queue.try_set_used_ring_address(GuestAddress(registers.used)).ok()?;
                 queue.set_event_idx(event_index);
                 queue.set_ready(registers.ready);
-                queue.is_valid(&**self.memory).then(|| ActiveQueue { index, queue, kick: kick.clone() })
+                queue.is_valid(&**self.memory).then(|| ActiveQueue {
+                    index,
+                    queue,
+                    stopped,
+                    kick: kick.clone(),
+                })
             };
         let queues = self.registers.queues.iter().zip(&self.kicks).zip(&self.max_sizes).enumerate();
         let set_up = queues.filter(|(index, ((queue, _), _))| *index < self.needed_queues || queue.ready);
@@ -285,6 +340,8 @@ impl Frontend {
         lock(&self.device).reset();
         self.interrupt.clear();
         self.registers = Registers::new(&self.max_sizes);
+        // Rings that the device had keep theirs.
+        self.stopped.iter_mut().for_each(|stopped| *stopped = Arc::default());
     }
 
     fn has_status(&self, bit: u32) -> bool {

@@ -1,4 +1,4 @@
-//! A device's interrupts: the reasons for them, and the way they take to the guest.
+//! A device's interrupts: the reasons for them, the way they take to the guest, and whether it may use the guest's bus.
 
 use std::io;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ pub struct Interrupt {
     status: AtomicU32,
     needs_reset: AtomicBool,
     generation: AtomicU32,
+    uses_bus: AtomicBool,
 }
 
 enum Way {
@@ -45,7 +46,17 @@ impl Interrupt {
             status: AtomicU32::new(0),
             needs_reset: AtomicBool::new(false),
             generation: AtomicU32::new(0),
+            uses_bus: AtomicBool::new(true),
         }
+    }
+
+    /// Whether the device may read and write the guest's memory of its own accord. On PCI the driver decides that.
+    pub fn may_use_bus(&self) -> bool {
+        self.uses_bus.load(Ordering::Acquire)
+    }
+
+    pub fn allow_bus(&self, allowed: bool) {
+        self.uses_bus.store(allowed, Ordering::Release);
     }
 
     /// The line's irqfd, where there is one.

@@ -88,7 +88,8 @@ impl MmioTransport {
             VIRTIO_MMIO_QUEUE_NOTIFY => front.notify(value as usize),
             VIRTIO_MMIO_INTERRUPT_ACK => front.interrupt().acknowledge(value),
             VIRTIO_MMIO_STATUS => front.write_status(value),
-            VIRTIO_MMIO_QUEUE_READY => front.set_queue_ready(value & 1 == 1),
+            VIRTIO_MMIO_QUEUE_READY if value & 1 == 1 => front.set_queue_ready(true),
+            VIRTIO_MMIO_QUEUE_READY => front.stop_queue(),
             _ => front.change_queue(|queue| match register {
                 VIRTIO_MMIO_QUEUE_NUM => queue.size = value,
                 VIRTIO_MMIO_QUEUE_DESC_LOW => set_low(&mut queue.descriptors, value),

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use virtio_bindings::virtio_config::*;
+use vm_memory::{Bytes, GuestAddress};
 
 use super::*;
 use crate::virtio::frontend::Registers;
@@ -105,10 +106,8 @@ fn a_driver_comes_up_is_served_and_goes() {
     window.set(VIRTIO_MMIO_INTERRUPT_ACK, interrupt::USED_BUFFER);
     assert_eq!(window.get(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
 
-    // Queues and features are fixed now.
-    window.set(VIRTIO_MMIO_QUEUE_READY, 0);
+    // Features are fixed now.
     window.set(VIRTIO_MMIO_DRIVER_FEATURES, 0);
-    assert_eq!(window.get(VIRTIO_MMIO_QUEUE_READY), 1);
     assert_eq!(window.0.frontend().registers().driver_features, COMMON_FEATURES);
 
     window.set(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
@@ -118,6 +117,33 @@ fn a_driver_comes_up_is_served_and_goes() {
     driver.queues[0].add(&[buffer]);
     window.0.frontend().device().lock().unwrap().queue_notified(0);
     assert_eq!(driver.queues[0].take_used(), None);
+}
+
+/// As Linux removes a driver: the queues first, and then the reset.
+#[test]
+fn a_queue_that_is_taken_back_is_not_touched_again() {
+    let (mut window, mut driver) = Window::new();
+    let come_up = |window: &mut Window, driver: &MockDriver| {
+        window.negotiate(COMMON_FEATURES);
+        window.set_up_queue(64, driver.queues[0].addresses());
+        window.set(VIRTIO_MMIO_STATUS, RUNNING);
+    };
+    come_up(&mut window, &driver);
+    window.set(VIRTIO_MMIO_QUEUE_READY, 0);
+    assert_eq!(window.get(VIRTIO_MMIO_QUEUE_READY), 0);
+    let buffer = driver.writable(16);
+    driver.queues[0].add(&[buffer]);
+    let before = driver.memory.read_obj::<[u8; 32]>(GuestAddress(driver.queues[0].addresses()[2])).unwrap();
+    window.0.frontend().device().lock().unwrap().queue_notified(0);
+    let after = driver.memory.read_obj::<[u8; 32]>(GuestAddress(driver.queues[0].addresses()[2])).unwrap();
+    assert_eq!(before, after, "its used ring");
+    window.set(VIRTIO_MMIO_QUEUE_READY, 1);
+    assert_eq!(window.get(VIRTIO_MMIO_QUEUE_READY), 0, "not before a reset");
+    window.set(VIRTIO_MMIO_STATUS, 0);
+
+    come_up(&mut window, &driver);
+    window.0.frontend().device().lock().unwrap().queue_notified(0);
+    assert_eq!(driver.queues[0].take_used(), Some((0, 16)), "the next driver is served");
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl MockQueue {
         queue.try_set_used_ring_address(GuestAddress(self.base + USED)).expect("used ring");
         queue.set_event_idx(event_index);
         queue.set_ready(true);
-        ActiveQueue { index: self.index, queue, kick: self.kick.clone() }
+        ActiveQueue { index: self.index, queue, stopped: Arc::default(), kick: self.kick.clone() }
     }
 
     /// Addresses of the descriptor table, the available ring and the used ring.

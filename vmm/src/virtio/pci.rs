@@ -94,6 +94,7 @@ impl PciTransport {
             messages = Some(msix.clone());
             Ok(Interrupt::messages(msix))
         })?;
+        frontend.allow_bus(false);
         let queues = frontend.queue_events().len();
         let first_notification = notifications as u64;
         let fits = first_notification.saturating_add(queues as u64) <= NOTIFICATIONS && queues < MOST_VECTORS;
@@ -124,9 +125,9 @@ impl PciTransport {
         self.home + NOTIFY + (self.first_notification + index as u64) * NOTIFY_STEP
     }
 
-    /// The offset of guest-physical `address` in the registers, if they lie there.
-    pub fn offset_of(&self, address: u64) -> Option<u64> {
-        address.checked_sub(self.config.memory()?).filter(|offset| *offset < PAGE)
+    /// The guest-physical address of the registers, while the guest has them answer.
+    pub fn base(&self) -> Option<u64> {
+        self.config.memory()
     }
 
     /// A read of configuration space.
@@ -152,7 +153,9 @@ impl PciTransport {
         }
         self.config.write(offset, data);
         let control = self.config.byte(self.msix_at + 3);
-        self.msix.control(control & MSI_X_ENABLE != 0, control & MSI_X_MASK != 0);
+        let master = self.config.is_bus_master();
+        self.frontend.allow_bus(master);
+        self.msix.control(control & MSI_X_ENABLE != 0, control & MSI_X_MASK != 0 || !master);
     }
 
     /// The registers that the driver wants to reach from configuration space, and how many bytes of them.

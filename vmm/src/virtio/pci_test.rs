@@ -94,6 +94,7 @@ impl Function {
     }
 
     fn come_up(&mut self) {
+        self.set_config(4, 6);
         self.negotiate(COMMON_FEATURES);
         self.set_up_messages();
         self.set_up_queue();
@@ -193,6 +194,28 @@ fn what_is_masked_is_heard_of_later_and_once() {
 }
 
 #[test]
+fn a_device_that_may_not_use_the_bus_waits_until_it_may() {
+    let mut function = Function::new();
+    function.come_up();
+    let kick = function.transport.frontend().queue_events()[0].clone();
+    let _ = kick.read();
+    function.set_config(4, 2);
+    let buffer = function.driver.writable(16);
+    function.driver.queues[0].add(&[buffer]);
+    function.transport.frontend().device().lock().unwrap().queue_notified(0);
+    assert_eq!(function.driver.queues[0].take_used(), None);
+    function.transport.frontend().interrupt().configuration_changed();
+    function.transport.frontend().interrupt().used_buffer(0);
+    assert_eq!((function.take_messages(), function.get::<8>(PENDING)), (vec![], 0b10));
+
+    function.set_config(4, 6);
+    assert_eq!(function.take_messages(), [MESSAGE]);
+    assert_eq!(kick.read().unwrap(), 1, "what has waited is looked for");
+    function.transport.frontend().device().lock().unwrap().queue_notified(0);
+    assert!(function.driver.queues[0].take_used().is_some());
+}
+
+#[test]
 fn vectors_that_do_not_exist_are_none() {
     let mut function = Function::new();
     function.come_up();
@@ -208,16 +231,13 @@ fn vectors_that_do_not_exist_are_none() {
 #[test]
 fn the_registers_are_where_the_guest_has_put_them() {
     let mut function = Function::new();
-    let home = u64::from(HOME);
-    assert_eq!(function.transport.offset_of(home), None, "memory is not enabled");
+    assert_eq!(function.transport.base(), None, "memory is not enabled");
     function.set_config(4, 2);
-    assert_eq!(function.transport.offset_of(home + 0xfff), Some(0xfff));
+    assert_eq!(function.transport.base(), Some(HOME.into()));
     function.set_config(0x10, 0xe000_0123);
-    assert_eq!(function.transport.offset_of(home), None);
-    assert_eq!(function.transport.offset_of(0xe000_0014), Some(0x14));
+    assert_eq!(function.transport.base(), Some(0xe000_0000));
     function.set_config(0x10, u32::MAX);
-    assert_eq!(function.transport.offset_of(0xffff_ffff), Some(0xfff));
-    assert_eq!(function.transport.offset_of(u64::MAX), None);
+    assert_eq!(function.transport.base(), Some(0xffff_f000));
 }
 
 #[test]
@@ -268,6 +288,7 @@ fn odd_accesses_do_nothing() {
 #[test]
 fn a_queue_that_cannot_be_asks_for_a_reset() {
     let mut function = Function::new();
+    function.set_config(4, 6);
     function.negotiate(COMMON_FEATURES);
     function.set_up_messages();
     function.set::<2>(0x10, 1);

@@ -1,6 +1,7 @@
 //! A queue in use: chains out, used buffers back, and neither side woken more often than it needs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vmm_sys_util::eventfd::EventFd;
@@ -32,6 +33,7 @@ impl Answer {
 pub struct Ring {
     index: usize,
     queue: Queue,
+    stopped: Arc<AtomicBool>,
     kick: Arc<EventFd>,
     interrupt: Arc<Interrupt>,
     /// Chains were completed that the driver has not been told of.
@@ -44,6 +46,7 @@ impl Ring {
         Self {
             index: active.index,
             queue: active.queue,
+            stopped: active.stopped,
             kick: active.kick,
             interrupt,
             unannounced: false,
@@ -95,7 +98,7 @@ impl Ring {
 
     /// The next available chain.
     pub fn pop<'m>(&mut self, memory: &'m DeviceMemory) -> Option<Chain<'m>> {
-        if self.broken {
+        if self.is_idle() {
             return None;
         }
         let ram: &'m GuestRam = memory;
@@ -125,21 +128,21 @@ impl Ring {
     /// Interrupts the driver if it asked to hear of what was completed since the last time.
     pub fn notify_driver(&mut self, memory: &DeviceMemory) {
         let unannounced = std::mem::take(&mut self.unannounced);
-        if unannounced && !self.broken && self.queue.needs_notification(&**memory).unwrap_or(true) {
+        if unannounced && !self.is_idle() && self.queue.needs_notification(&**memory).unwrap_or(true) {
             self.interrupt.used_buffer(self.index);
         }
     }
 
     /// While a device works through the ring it does not need to be told of more.
     pub fn suppress_kicks(&mut self, memory: &DeviceMemory) {
-        if !self.broken && self.queue.disable_notification(&**memory).is_err() {
+        if !self.is_idle() && self.queue.disable_notification(&**memory).is_err() {
             self.give_up();
         }
     }
 
     /// Asks for an event at the next available chain; true when one came in the meantime, without an event.
     pub fn expect_kicks(&mut self, memory: &DeviceMemory) -> bool {
-        if self.broken {
+        if self.is_idle() {
             return false;
         }
         self.queue.enable_notification(&**memory).unwrap_or_else(|_| {
@@ -157,6 +160,11 @@ impl Ring {
     /// The largest number of chains that the driver can have available at once.
     pub fn size(&self) -> u16 {
         self.queue.size()
+    }
+
+    /// Nothing more is to be read of it or written to it; as long as the device may not use the bus, for now.
+    fn is_idle(&self) -> bool {
+        self.broken || self.stopped.load(Ordering::Acquire) || !self.interrupt.may_use_bus()
     }
 
     fn give_up(&mut self) {

@@ -19,6 +19,11 @@ const HYPERVISOR: u32 = 1 << 31;
 const DTES64: u32 = 1 << 2;
 const DS_CPL: u32 = 1 << 4;
 const PDCM: u32 = 1 << 15;
+/// Leaf 1, ECX: Intel's virtualization; leaf 0x8000_0001, ECX: AMD's, of which [`SVM_LEAF`] tells more. Nobody asks for
+/// machines within machines, and it is much code of the host's kernel that no guest then reaches.
+const VMX: u32 = 1 << 5;
+const SVM: u32 = 1 << 2;
+const SVM_LEAF: u32 = 0x8000_000a;
 /// Leaf 1, EDX.
 const DEBUG_STORE: u32 = 1 << 21;
 const HYPER_THREADING: u32 = 1 << 28;
@@ -47,7 +52,7 @@ impl Supported {
     pub fn for_vcpu(&self, id: u8, vcpus: u8) -> Result<CpuId, Error> {
         let topology = Topology { id: id.into(), vcpus: vcpus.into() };
         let mut entries: Vec<_> =
-            self.entries.iter().filter(|entry| !topology.replaces(entry.function)).copied().collect();
+            self.entries.iter().filter(|entry| !topology.leaves_out(entry.function)).copied().collect();
         for entry in &mut entries {
             topology.adapt(entry, self.tsc_deadline);
         }
@@ -64,16 +69,16 @@ struct Topology {
 }
 
 impl Topology {
-    /// Leaves that describe the host's topology and are written anew.
-    fn replaces(&self, leaf: u32) -> bool {
-        matches!(leaf, 0xb | 0x1f)
+    /// Leaves that describe the host's topology and are written anew, and what no guest has.
+    fn leaves_out(&self, leaf: u32) -> bool {
+        matches!(leaf, 0xb | 0x1f | SVM_LEAF)
     }
 
     fn adapt(&self, entry: &mut kvm_cpuid_entry2, tsc_deadline: bool) {
         match entry.function {
             1 => {
                 entry.ecx |= HYPERVISOR | if tsc_deadline { TSC_DEADLINE } else { 0 };
-                entry.ecx &= !(DTES64 | DS_CPL | PDCM);
+                entry.ecx &= !(DTES64 | DS_CPL | PDCM | VMX);
                 entry.edx &= !DEBUG_STORE;
                 entry.edx = with_bits(entry.edx, HYPER_THREADING, self.vcpus > 1);
                 entry.ebx = entry.ebx & 0xffff | self.vcpus << 16 | self.id << 24;
@@ -88,7 +93,7 @@ impl Topology {
             6 => (entry.ecx, entry.eax) = (entry.ecx & !(1 << 3), entry.eax & !(1 << 1)),
             // Performance counters: the kernel would set up a watchdog on them.
             0xa => (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0),
-            0x8000_0001 => entry.ecx &= !AMD_COUNTERS,
+            0x8000_0001 => entry.ecx &= !(AMD_COUNTERS | SVM),
             0x8000_0008 => entry.ecx = self.package_bits() << 12 | (self.vcpus - 1),
             0x8000_001d if entry.eax & 0x1f != 0 => {
                 let level = entry.eax >> 5 & 7;
@@ -145,5 +150,18 @@ mod tests {
         assert_eq!(leaf(1, 0).ebx >> 24, 2);
         assert_ne!(leaf(1, 0).ecx & HYPERVISOR, 0);
         assert_eq!((leaf(0xb, 1).eax, leaf(0xb, 1).ebx, leaf(0xb, 1).edx), (2, 3, 2));
+    }
+
+    #[test]
+    fn no_guest_can_be_a_host() {
+        let entry = |function, ecx| kvm_cpuid_entry2 { function, ecx, ..Default::default() };
+        let entries = vec![entry(1, u32::MAX), entry(0x8000_0001, u32::MAX), entry(SVM_LEAF, 1)];
+        let table = Supported { entries, tsc_deadline: true }.for_vcpu(0, 1).unwrap();
+        let of = |function| {
+            table.as_slice().iter().find(|entry| entry.function == function).map(|entry| entry.ecx)
+        };
+        assert_eq!(of(1).unwrap() & VMX, 0);
+        assert_eq!(of(0x8000_0001).unwrap() & SVM, 0);
+        assert_eq!(of(SVM_LEAF), None);
     }
 }
