@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use tests::machine;
+use tests::{Detached, machine};
 
 /// Bytes in which no stretch is like another.
 fn noise(length: usize) -> Vec<u8> {
@@ -86,4 +86,21 @@ fn a_reader_that_goes_ends_the_writer() {
         .unwrap();
     assert_eq!(seen.stdout, b"y\ny\ny\n");
     assert!(seen.status.success());
+}
+
+/// A full disk is not a reader that goes: that output is missing must not look like success.
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let full = |words: &[&str]| {
+        let to = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut vmrun = std::process::Command::new(tests::setting("VMRUN"));
+        let seen = vmrun.args(words).stdout(to).output().unwrap();
+        let said = String::from_utf8_lossy(&seen.stderr);
+        assert!(said.contains("No space left on device"), "{words:?}: {said}");
+        assert_eq!(seen.status.code(), Some(125), "{words:?}");
+    };
+    full(&["run", "--rm", "busybox", "cat", "/etc/passwd"]);
+    let machine = Detached::run(&[], "busybox", &["sleep", "1000"]);
+    full(&["exec", &machine.id, "cat", "/etc/passwd"]);
+    full(&["exec", "-t", &machine.id, "cat", "/etc/passwd"]);
 }

@@ -35,6 +35,17 @@ fn a_terminal_has_a_size_raw_mode_and_keys() {
     assert_eq!((after.input_modes, after.output_modes), (before.input_modes, before.output_modes));
 }
 
+/// Its size is no signal for the process.
+#[test]
+fn a_terminal_is_resized_where_signals_are_not_passed_on() {
+    let script = "until [ \"$(stty size)\" = '44 122' ]; do echo waiting; sleep 0.2; done";
+    let mut terminal =
+        Terminal::start(33, 101, machine("busybox").with(["-t", "--sig-proxy=false"]).shell(script));
+    terminal.shows("waiting");
+    terminal.resize(44, 122);
+    terminal.wait().succeeds();
+}
+
 #[test]
 fn the_end_of_input_ends_a_shell_and_its_terminal() {
     let mut terminal = Terminal::start(24, 80, machine("debian").with(["-it"]).command(["bash"]));

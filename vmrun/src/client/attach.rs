@@ -125,9 +125,12 @@ impl Session {
         }
         let control = greet(&socket, &Request::Attach { token, streams: connected })?;
         read_control(control.try_clone()?, happen.clone());
+        let signalled = happen.clone();
+        let pass = move |signal| signalled.send(Happening::Signal(signal)).is_ok();
         if attachment.signals {
-            let signalled = happen.clone();
-            signals::forward(move |signal| signalled.send(Happening::Signal(signal)).is_ok())?;
+            signals::forward(pass)?;
+        } else if attachment.terminal && attachment.output {
+            signals::forward_resizing(pass)?;
         }
         let raw_mode = if attachment.terminal && attachment.stdin { RawMode::enter()? } else { None };
         if attachment.terminal {
@@ -206,10 +209,12 @@ impl Session {
 
     /// All output has been sent: it is shown to its end.
     fn ended(&mut self, ended: Ended) -> Parting {
+        let mut code = ended.code;
         for output in self.outputs.drain(..) {
             match output.join() {
                 Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
                     warn(&format!("vmrun: cannot write the command's output: {error}"));
+                    code = crate::FAILED;
                 }
                 _ => {}
             }
@@ -225,7 +230,7 @@ impl Session {
             timing.first_output(self.first_output.load(Ordering::Relaxed));
             let _ = io::stderr().write_all(timing.chart().to_string().as_bytes());
         }
-        Parting::Ended(ended.code)
+        Parting::Ended(code)
     }
 
     fn say(&self, message: &FromClient) {

@@ -61,6 +61,7 @@ pub fn exec(socket: &Socket, request: &ExecRequest, detach_keys: &DetachKeys) ->
         raw_mode: None,
         impatience: 0,
         ending: None,
+        unwritable: None,
     };
     for (stream, connection) in streams.into_iter().zip(connections) {
         exec.take(stream, connection, request.process.stdin)?;
@@ -98,6 +99,8 @@ struct Exec {
     impatience: usize,
     /// What is to be told when all output is written.
     ending: Option<Ending>,
+    /// Why output could not be written, other than that its reader has left.
+    unwritable: Option<Errno>,
 }
 
 enum Ending {
@@ -167,8 +170,11 @@ impl Exec {
                         }
                     }
                     Source::From(index) => self.outputs[index].read(),
-                    Source::To(index) if self.outputs[index].write().is_err() => self.nobody_reads(index),
-                    Source::To(_) => {}
+                    Source::To(index) => {
+                        if let Err(error) = self.outputs[index].write() {
+                            self.lose(index, error);
+                        }
+                    }
                     Source::Input => self.read_input(),
                     Source::Process => self.write_input(),
                 }
@@ -240,24 +246,30 @@ impl Exec {
     /// All output is written: the exit code follows from the guest's last word.
     fn farewell(&mut self) -> Result<u8> {
         self.raw_mode = None;
-        match self.ending.take() {
+        let code = match self.ending.take() {
             Some(Ending::Told(message)) => {
                 let outcome = Outcome::of(message, "the command");
                 if let Some(notice) = outcome.notice {
                     warn(&format!("vmrun: {notice}"));
                 }
-                Ok(outcome.code)
+                outcome.code
             }
-            Some(Ending::Detached) => Ok(0),
+            Some(Ending::Detached) => 0,
             Some(Ending::Lost) | None => {
                 warn("vmrun: the machine has ended, and the command with it");
-                Ok(KILLED)
+                KILLED
             }
-        }
+        };
+        let Some(error) = self.unwritable else { return Ok(code) };
+        warn(&format!("vmrun: cannot write the command's output: {}", io::Error::from(error)));
+        Ok(crate::FAILED)
     }
 
-    /// The guest is told, so that the process is, as in a pipeline.
-    fn nobody_reads(&mut self, index: usize) {
+    /// An output cannot be written any more. The guest is told, so that the process is, as in a pipeline.
+    fn lose(&mut self, index: usize, error: Errno) {
+        if error != Errno::PIPE {
+            self.unwritable = Some(error);
+        }
         let output = &mut self.outputs[index];
         output.end();
         let _ = frame::write(&self.control, &HostMessage::Unread(output.stream));
