@@ -47,7 +47,7 @@ fn on_disk(test: &TestStore) -> u64 {
 #[test]
 fn sharing_is_told_to_the_block() {
     let (test, base, derived) = store();
-    let usage = test.store.usage().expect("adds up");
+    let usage = test.store.usage(&|_| false).expect("adds up");
     let total: u64 = usage.kinds.values().map(|kind| kind.size).sum();
     assert_eq!(total, on_disk(&test), "everything is counted, and once");
     let (base, derived) = (usage_of(&usage, &base), usage_of(&usage, &derived));
@@ -64,7 +64,7 @@ fn sharing_is_told_to_the_block() {
 fn what_is_reclaimable_is_reclaimed() {
     let (test, base, _) = store();
     let held = test.store.resolve("base:1").expect("resolves");
-    let before = test.store.usage().expect("adds up");
+    let before = test.store.usage(&|_| false).expect("adds up");
     assert!(usage_of(&before, &base).in_use);
     let reclaimable: u64 = before.kinds.values().map(|kind| kind.reclaimable).sum();
     let dangling = test.store.prune(false, &|_| true).expect("prunes");
@@ -76,6 +76,8 @@ fn what_is_reclaimable_is_reclaimed() {
     assert_eq!(test.listed().len(), 1);
     test.check();
     drop(held);
+    let needed = test.store.usage(&|id| id.0 == base.id()).expect("adds up");
+    assert!(usage_of(&needed, &base).in_use && needed.kinds.values().all(|kind| kind.reclaimable == 0));
     test.store.prune(true, &|_| true).expect("prunes");
     assert!(test.is_empty());
 }
@@ -102,7 +104,7 @@ fn what_a_killed_command_left_goes() {
     fs::write(draft.join("blob-0"), noise(9, 50_000)).expect("writes");
     let orphan = root.join("oci/blobs/sha256").join(Digest::of(b"orphan").hex());
     fs::write(&orphan, noise(9, 50_000)).expect("writes");
-    let before = test.store.usage().expect("adds up");
+    let before = test.store.usage(&|_| false).expect("adds up");
     assert!(before.unfinished >= 50_000);
     assert!(before.kinds[&Kind::Blob].reclaimable >= 50_000);
     let pruned = test.store.prune(false, &|_| true).expect("prunes");

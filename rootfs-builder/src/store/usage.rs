@@ -35,7 +35,7 @@ pub struct ImageUsage {
     /// Sorted; none for an image without names.
     pub names: Vec<Reference>,
     pub created: Option<SystemTime>,
-    /// Whether a machine runs on it, or somebody else holds it.
+    /// Whether it is needed, by a machine that is made of it, or held.
     pub in_use: bool,
     /// Of everything it needs: layers, metadata, blobs.
     pub size: u64,
@@ -100,10 +100,11 @@ struct Need {
 }
 
 impl Store {
-    /// Adds up the store's files. Others may be adding and removing meanwhile: then it is an estimate.
-    pub fn usage(&self) -> Result<Usage> {
+    /// Adds up the store's files. Images that are `needed` are in use, held or not. Others may be adding and removing
+    /// meanwhile: then it is an estimate.
+    pub fn usage(&self, needed: &dyn Fn(&ImageId) -> bool) -> Result<Usage> {
         let objects = self.objects()?;
-        let mut images = self.images_by_id()?;
+        let mut images = self.images_by_id(needed)?;
         let needs = self.needs(&images)?;
         let mut usage = Usage { unfinished: allocated(&self.root.join("tmp"))?, ..Usage::default() };
         for (&(kind, digest), &size) in &objects {
@@ -124,14 +125,14 @@ impl Store {
         Ok(usage)
     }
 
-    fn images_by_id(&self) -> Result<Vec<ImageUsage>> {
+    fn images_by_id(&self, needed: &dyn Fn(&ImageId) -> bool) -> Result<Vec<ImageUsage>> {
         let mut images: Vec<ImageUsage> = Vec::new();
         let mut indexes: HashMap<ImageId, usize> = HashMap::new();
         // Whoever removes images looks at the same locks, and does so under this one.
         let _lock = lock(&self.lock_path("names"))?;
         for ImageSummary { reference, id, created, .. } in self.images()? {
             let index = *indexes.entry(id).or_insert_with(|| {
-                let in_use = in_use(&self.image_directory(&id));
+                let in_use = needed(&id) || in_use(&self.image_directory(&id));
                 images.push(ImageUsage { id, names: Vec::new(), created, in_use, size: 0, shared: 0 });
                 images.len() - 1
             });

@@ -93,3 +93,28 @@ fn pruning_leaves_what_is_locked_and_goes_on() {
     drop(lock);
     vmrun(["container", "prune", "-f"]).home(home.path()).run().succeeds().says(&[&ids[1]]);
 }
+
+/// An image that a machine is made of is in use, also while the machine does not run.
+#[test]
+fn what_is_reclaimable_is_what_prune_gives_back() {
+    let (home, ids) = home(1);
+    let layered = image_file("layered.docker.tar");
+    vmrun(["load".as_ref(), "-qi".as_ref(), layered.as_os_str()]).home(home.path()).run().succeeds();
+    // What there is, and what of it could be had back.
+    let counted = || {
+        let said = vmrun(["df", "--format", "json"]).home(home.path()).run().succeeds().text();
+        let totals = serde_json::from_str::<serde_json::Value>(&said).unwrap()["totals"].take();
+        let kinds = ["layers", "entry_tables", "metadata", "blobs"];
+        ["size", "reclaimable"]
+            .map(|what| kinds.map(|kind| totals[kind][what].as_u64().unwrap()).iter().sum())
+    };
+    let prune = || vmrun(["prune", "--all", "-f"]).home(home.path()).run().succeeds().text();
+    let [size, reclaimable]: [u64; 2] = counted();
+    assert!(reclaimable > 0 && reclaimable < size, "{reclaimable} of {size}");
+    assert!(!prune().contains("box"));
+    assert_eq!(counted(), [size - reclaimable, 0]);
+    vmrun(["rm", &ids[0]]).home(home.path()).run().succeeds();
+    assert_eq!(counted(), [size - reclaimable; 2]);
+    assert!(prune().contains("box"));
+    assert_eq!(counted(), [0, 0]);
+}

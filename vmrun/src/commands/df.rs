@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::age::age;
 use crate::arguments::{DfArguments, Format};
 use crate::home::Home;
+use crate::machine::Machines;
 use crate::output::{complain, say, table};
 use crate::size;
 
@@ -20,7 +21,8 @@ const KINDS: [(Kind, &str, &str); 4] = [
 ];
 
 pub fn df(home: &Home, arguments: &DfArguments) -> Result<u8> {
-    let usage = home.images()?.usage()?;
+    let needed = Machines::open(home).images()?;
+    let usage = home.images()?.usage(&|id| needed.contains(&id.to_string()))?;
     let kernels = Kernels::of(home)?;
     if arguments.format == Format::Json {
         say(serde_json::to_string_pretty(&as_json(&usage, &kernels))?)?;
