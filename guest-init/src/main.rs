@@ -18,6 +18,7 @@ mod connection;
 mod console;
 mod control;
 mod copied_root;
+mod descriptors;
 mod device;
 mod emulated_host;
 mod entropy;

@@ -9,10 +9,11 @@ use guest_protocol::{Init, Process, StartFailure};
 use rustix::fd::OwnedFd;
 use rustix::fs::Mode;
 use rustix::io::{Errno, read, write};
-use rustix::process::{Pid, Rlimit, chdir, setsid, umask};
+use rustix::process::{Pid, Rlimit, chdir, getcwd, setsid, umask};
 
 use crate::cgroup::Cgroup;
 use crate::command::{self, Command, NotStarted};
+use crate::descriptors;
 use crate::errno;
 use crate::image_init;
 use crate::mounts::make_directories;
@@ -77,14 +78,14 @@ impl Prepared {
     pub fn start(self, stamps: &mut Stamps, cgroup: Option<&Cgroup>) -> Result<Started, NotStarted> {
         let starting = self.fork(
             || namespaces::fork_first(cgroup),
-            |prepared| {
+            |prepared, report| {
                 stamps.close();
                 namespaces::settle(cgroup.is_some())
                     .map_err(|error| doing("cannot mount /proc and the cgroups of the process", error))?;
                 let streams = prepared.stdio.install();
                 streams.map_err(|error| doing("cannot install the process's streams", error))?;
                 prepared.stdio.offer_console();
-                prepared.execute(StartFailure::Other)
+                prepared.execute(StartFailure::Other, report)
             },
         )?;
         match receive_report(&starting.report) {
@@ -114,7 +115,7 @@ impl Prepared {
             Fork::Parent(_) => {
                 drop(report);
                 stamps.close();
-                let Err(failed) = self.become_init(cgroup);
+                let Err(failed) = self.become_init(cgroup, &child_report);
                 send_report(&child_report, &failed);
                 drop(child_report);
                 // The agent powers the machine off, which cannot be without a PID 1 until then.
@@ -125,7 +126,7 @@ impl Prepared {
         }
     }
 
-    fn become_init(&self, cgroup: Option<&Cgroup>) -> Result<Infallible, NotStarted> {
+    fn become_init(&self, cgroup: Option<&Cgroup>, report: &OwnedFd) -> Result<Infallible, NotStarted> {
         if let Some(cgroup) = cgroup {
             // systemd has to find itself at the root of all cgroups that it is shown.
             match image_init::is_systemd(&self.command.candidates) {
@@ -137,7 +138,7 @@ impl Prepared {
         self.stdio
             .install_without_control()
             .map_err(|error| doing("cannot install the process's streams", error))?;
-        self.execute(StartFailure::Other)
+        self.execute(StartFailure::Other, report)
     }
 
     /// Starts one more process beside the machine's first, in `cgroup`, or in what `another` finds where
@@ -153,12 +154,12 @@ impl Prepared {
                 Err(Errno::BUSY) => namespaces.fork(another().as_ref()),
                 forked => forked,
             },
-            |prepared| {
+            |prepared, report| {
                 image_init::be_spared_no_more();
                 namespaces.join().map_err(|error| doing("cannot join the machine's namespaces", error))?;
                 let streams = prepared.stdio.install();
                 streams.map_err(|error| doing("cannot install the process's streams", error))?;
-                prepared.execute(StartFailure::NotFound)
+                prepared.execute(StartFailure::NotFound, report)
             },
         )
     }
@@ -166,7 +167,7 @@ impl Prepared {
     fn fork(
         self,
         fork: impl FnOnce() -> Result<Fork, Errno>,
-        run: impl FnOnce(&Prepared) -> Result<Infallible, NotStarted>,
+        run: impl FnOnce(&Prepared, &OwnedFd) -> Result<Infallible, NotStarted>,
     ) -> Result<Starting, NotStarted> {
         let (report, child_report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|error| doing("cannot make a pipe", error))?;
@@ -174,7 +175,7 @@ impl Prepared {
             Fork::Parent(pid) => Ok(Starting { pid, ends: self.stdio.into_ours(), report }),
             Fork::Child => {
                 let session = setsid().map_err(|error| doing("cannot make a session", error));
-                let Err(failed) = session.and_then(|_| run(&self));
+                let Err(failed) = session.and_then(|_| run(&self, &child_report));
                 send_report(&child_report, &failed);
                 // SAFETY: ends this child at once, without anything of the parent's being run or flushed.
                 unsafe { libc::_exit(127) };
@@ -182,9 +183,12 @@ impl Prepared {
         }
     }
 
-    /// The last steps, in the child. `without_directory` is what a missing working directory counts as.
-    fn execute(&self, without_directory: StartFailure) -> Result<Infallible, NotStarted> {
-        chdir(&self.command.cwd).map_err(|error| {
+    /// The last steps, in the child. `without_directory` is what a missing working directory counts as; only
+    /// `report` is left of what is open, beside the streams.
+    fn execute(&self, without_directory: StartFailure, report: &OwnedFd) -> Result<Infallible, NotStarted> {
+        // Before any path of the image's is looked up: one of them may be below /proc/self/fd.
+        descriptors::close_all_but(report).map_err(|error| doing("cannot close what is open", error))?;
+        enter(&self.command.cwd).map_err(|error| {
             let failed = no_working_directory(self.command.cwd.to_bytes(), error);
             if error == Errno::NOENT { NotStarted { failure: without_directory, ..failed } } else { failed }
         })?;
@@ -197,6 +201,17 @@ impl Prepared {
 
 fn doing(what: &str, error: Errno) -> NotStarted {
     NotStarted::other([what, ": ", &errno::in_words(&error)].concat())
+}
+
+/// Makes `path` the working directory, if it is one below this process's root. /proc can lead to others: to those that
+/// another process has open.
+fn enter(path: &CStr) -> Result<(), Errno> {
+    chdir(path)?;
+    match getcwd(Vec::new())?.to_bytes().first() {
+        Some(b'/') => Ok(()),
+        // "(unreachable)", as the kernel has it.
+        _ => Err(Errno::NOENT),
+    }
 }
 
 fn no_working_directory(path: &[u8], error: Errno) -> NotStarted {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tests::machine;
+use tests::{Detached, machine};
 
 #[test]
 fn user_directory_and_environment_are_as_asked() {
@@ -104,4 +104,29 @@ fn orphans_are_reaped_and_children_die_with_their_machine() {
     assert_eq!(seen.value("zombies"), "0");
     assert_eq!(seen.value("children"), "1");
     seen.says(&["done"]);
+}
+
+/// What guest-init has open is nobody's working directory: not the layers, nor the bootfs, nor the cgroups.
+#[test]
+fn the_working_directory_is_none_of_guest_inits() {
+    for number in ["4", "8"] {
+        machine("busybox")
+            .with(["-w", &format!("/proc/self/fd/{number}")])
+            .command(["ls", "-a"])
+            .run()
+            .exits_with(125)
+            .complains(&["cannot use the working directory /proc/self/fd/"]);
+    }
+    let running = Detached::shell(
+        &[],
+        "busybox",
+        "for n in $(seq 3 40); do ln -s /proc/self/fd/$n /$n; done; sleep 100000",
+    );
+    running.exec("until test -L /40; do sleep 0.1; done").succeeds();
+    for number in [3, 5, 8, 11, 14] {
+        let refused = running.vmrun(&["exec", "-w", &format!("/{number}")], &["ls", "-a"]).run();
+        assert!([125, 127].contains(&refused.code()), "{number}: {}", refused.text());
+    }
+    let inside = running.vmrun(&["exec", "-w", "/proc/1/cwd/data"], &["pwd", "-P"]).run().succeeds();
+    assert_eq!(inside.text(), "/data\n");
 }
