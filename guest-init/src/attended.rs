@@ -137,11 +137,16 @@ impl Attended {
         match source {
             Source::Control => return self.obey(),
             Source::Report => self.hear_report(),
+            // They are gone since they were waited for, where the command could not be started.
             Source::LaneInput(index) => {
-                self.lanes[index].turn(false);
+                if let Some(lane) = self.lanes.get_mut(index) {
+                    lane.turn(false);
+                }
             }
             Source::LaneOutput(index) => {
-                self.lanes[index].turn(flags.intersects(PollFlags::HUP | PollFlags::ERR));
+                if let Some(lane) = self.lanes.get_mut(index) {
+                    lane.turn(flags.intersects(PollFlags::HUP | PollFlags::ERR));
+                }
             }
         }
         None
@@ -348,5 +353,25 @@ fn lanes(ends: Ends) -> (Vec<Lane>, Option<RunningTerminal>) {
             ];
             (lanes, Some(RunningTerminal { master, _slave: slave }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both that a command could not be started and its stream's end may come in one turn.
+    #[test]
+    fn streams_of_what_could_not_be_started_end_with_it() {
+        let (report, child) = rustix::pipe::pipe().unwrap();
+        rustix::io::write(&child, b"fit is not there").unwrap();
+        drop(child);
+        let running = Running { pid: Pid::INIT, report: Some(report), terminal: None };
+        let mut attended = Attended { process: Some(running), ..Attended::missing(GuestMessage::Started) };
+        assert_eq!(attended.lanes.len(), 3);
+        for source in [Source::Report, Source::LaneInput(0), Source::LaneOutput(2)] {
+            assert!(attended.serve(source, PollFlags::IN).is_none());
+        }
+        assert!(attended.process.is_none() && attended.lanes.is_empty());
     }
 }
