@@ -47,6 +47,8 @@ fn a_reader_that_leaves_keeps_nothing_from_being_done() {
         &["kernel", "ls", "--format", "json"],
         &["df"],
         &["inspect", "box"],
+        &["save", "box"],
+        &["generate", "systemd", &ids[2]],
         &["events", "--until", "0s"],
         &["completions", "bash"],
         &["stop", &ids[0], &ids[1]],
