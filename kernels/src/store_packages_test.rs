@@ -5,7 +5,9 @@ use std::path::Path;
 use super::tests::Fixture;
 use super::*;
 use crate::config::ConfigSource;
-use crate::fixtures::packages::{apk, arch, cpio, cpio_entry, header, hex, rpm, rpm_of, rpm_without};
+use crate::fixtures::packages::{
+    Listed, apk, arch, cpio, cpio_entry, header, hex, listed, rpm, rpm_6, rpm_of, rpm_without,
+};
 use crate::fixtures::{
     VERSION, bzimage, deb_for, files_tar, kernel_files, lay_out, module, tar, tool, vmlinux,
 };
@@ -54,6 +56,50 @@ fn an_rpm_kernel_in_two_packages_of_any_compression() {
         assert!(source.signature.contains("key EEEEEEEEEEEEEEEE, not checked"), "{}", source.signature);
         // It is written down, too.
         assert_eq!(fixture.store.get(VERSION).unwrap().sources, kernel.sources);
+    }
+}
+
+/// Where the payload has a number for each file, and all else is in the header.
+#[test]
+fn an_rpm_of_version_6() {
+    let files = listed(&in_modules("./lib/modules"));
+    let all: Vec<u32> = (0..files.len() as u32).collect();
+    let fixture = Fixture::new();
+    let kernel = fixture.add(&[&fixture.source("core.rpm", &rpm_6(&files, &all))]).unwrap();
+    is_whole(&kernel);
+    let signature = &kernel.sources[0].signature;
+    assert_eq!(
+        signature,
+        "OpenPGP header signature of key EEEEEEEEEEEEEEEE, not checked: no keyring of its distribution here; \
+         SHA-256 of header and payload checked"
+    );
+    // It is what a package of version 4 is.
+    let payload = tool("gzip", &["-1"], &cpio(&in_modules("./lib/modules")));
+    fixture.store.remove(VERSION).unwrap();
+    let other = fixture.add(&[&fixture.source("old.rpm", &rpm("kernel-core", "x86_64", &payload))]).unwrap();
+    assert_eq!((&other.identity, other.size), (&kernel.identity, kernel.size));
+
+    let refuse = |change: &dyn Fn(&mut Vec<Listed>), numbers: &[u32], expected: &str| {
+        let mut files = listed(&in_modules("./lib/modules"));
+        change(&mut files);
+        refused("x.rpm", &rpm_6(&files, numbers), expected);
+    };
+    refuse(&|_| (), &[99], "its payload has a file 99, which its header does not list");
+    refuse(&|_| (), &[u32::MAX], "its payload has a file 4294967295, which its header does not list");
+    refuse(&|files| files[3].path = "//etc/passwd".into(), &all, "it names /etc/passwd");
+    refuse(&|files| files[3].path = "/lib/../x".into(), &all, "it names lib/../x");
+    refuse(
+        &|files| files[3].path = format!("/{}/x", "d".repeat(5000)),
+        &all,
+        "a file's name exceeds the limit",
+    );
+    let module = files.iter().position(|file| file.path.ends_with("/erofs.ko.gz")).unwrap();
+    refuse(&|files| files[module].mode = 0o120_777, &all, "erofs.ko.gz is a link");
+    // Two names of one file: the content comes with the last, and what is before it has none.
+    refuse(&|files| files[module].inode = files[module + 1].inode, &all, "erofs.ko.gz is a link");
+    let whole = rpm_6(&files, &all);
+    for end in (1..12).map(|step| whole.len() * step / 12) {
+        refused("x.rpm", &whole[..end], "cannot take a kernel from ");
     }
 }
 

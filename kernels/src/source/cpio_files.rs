@@ -1,48 +1,33 @@
-//! The files in an RPM's payload: a cpio archive of the kind `newc`.
+//! The files in an RPM's payload: a cpio archive of the kind `newc`, or of rpm's own kind that has a file's number in
+//! the header in the place of all that is known of it.
 
 use std::io::{self, Read};
 
 use super::Error;
 use super::collection::Collection;
 use super::package_files::{ENTRIES_LIMIT, Kind, LONGEST_NAME, damaged, take};
+use super::rpm_files::{KIND, REGULAR, RpmFile, RpmFiles, SYMLINK};
 
-const HEADER: usize = 110;
+const MAGIC: usize = 6;
+/// What follows the magic of `newc`, and of rpm's own kind.
+const FIELDS: usize = 104;
+const NUMBER: usize = 8;
 const TRAILER: &[u8] = b"TRAILER!!!";
-/// The part of a mode that says what a file is.
-const KIND: u32 = 0o170_000;
-const REGULAR: u32 = 0o100_000;
-const SYMLINK: u32 = 0o120_000;
 
 /// Goes through the archive up to its trailer.
-pub fn files(mut cpio: impl Read, into: &mut Collection) -> Result<(), Error> {
+pub fn files(mut cpio: impl Read, listed: &RpmFiles, into: &mut Collection) -> Result<(), Error> {
     for _ in 0..ENTRIES_LIMIT {
-        let mut header = [0; HEADER];
-        exactly(&mut cpio, &mut header)?;
-        match &header[..6] {
-            b"070701" | b"070702" => {}
-            b"07070X" => return Err(Error::Package("it has files of more than 4 GiB".into())),
+        let mut magic = [0; MAGIC];
+        exactly(&mut cpio, &mut magic)?;
+        let file = match &magic {
+            b"070701" | b"070702" => named(&mut cpio)?,
+            b"07070X" => Some(numbered(&mut cpio, listed)?),
             _ => return Err(Error::Package("a file's header is not one".into())),
-        }
-        let (mode, links) = (field(&header, 1)?, field(&header, 4)?);
-        let (size, name_size) = (u64::from(field(&header, 6)?), u64::from(field(&header, 11)?));
-        if !(2..=LONGEST_NAME).contains(&name_size) {
-            return Err(Error::Package(format!("a file's name has {name_size} bytes")));
-        }
-        // Header and name together, and the content, end at multiples of four.
-        let mut name = vec![0; name_size as usize];
-        exactly(&mut cpio, &mut name)?;
-        skip(&mut cpio, padding(HEADER as u64 + name_size))?;
-        if name.pop() != Some(0) {
-            return Err(Error::Package("a file's name has no end".into()));
-        }
-        if name == TRAILER {
-            return Ok(());
-        }
+        };
+        let Some(RpmFile { name, mode, size, is_link }) = file else { return Ok(()) };
         let kind = match mode & KIND {
-            // All but one of a file's names come without its content.
-            REGULAR if links > 1 && size == 0 => Kind::Link,
-            REGULAR => Kind::File,
-            SYMLINK => Kind::Link,
+            REGULAR if !is_link => Kind::File,
+            REGULAR | SYMLINK => Kind::Link,
             _ => Kind::Other,
         };
         let mut content = (&mut cpio).take(size);
@@ -56,9 +41,38 @@ pub fn files(mut cpio: impl Read, into: &mut Collection) -> Result<(), Error> {
     Err(Error::Limit("the number of a package's files", ENTRIES_LIMIT.to_string()))
 }
 
+/// A file that says what it is; none at the trailer.
+fn named(cpio: &mut impl Read) -> Result<Option<RpmFile>, Error> {
+    let mut header = [0; FIELDS];
+    exactly(cpio, &mut header)?;
+    let (mode, links) = (field(&header, 1)?, field(&header, 4)?);
+    let (size, name_size) = (u64::from(field(&header, 6)?), u64::from(field(&header, 11)?));
+    if !(2..=LONGEST_NAME).contains(&name_size) {
+        return Err(Error::Package(format!("a file's name has {name_size} bytes")));
+    }
+    // Header and name together, and the content, end at multiples of four.
+    let mut name = vec![0; name_size as usize];
+    exactly(cpio, &mut name)?;
+    skip(cpio, padding((MAGIC + FIELDS) as u64 + name_size))?;
+    if name.pop() != Some(0) {
+        return Err(Error::Package("a file's name has no end".into()));
+    }
+    // All but one of a file's names come without its content.
+    let is_link = links > 1 && size == 0;
+    Ok((name != TRAILER).then_some(RpmFile { name, mode, size, is_link }))
+}
+
+/// A file that the package's header says all of.
+fn numbered(cpio: &mut impl Read, listed: &RpmFiles) -> Result<RpmFile, Error> {
+    let mut number = [0; NUMBER];
+    exactly(cpio, &mut number)?;
+    skip(cpio, padding((MAGIC + NUMBER) as u64))?;
+    listed.get(field(&number, 0)?)
+}
+
 /// The field of that number: eight hexadecimal digits.
-fn field(header: &[u8; HEADER], number: usize) -> Result<u32, Error> {
-    let digits = &header[6 + number * 8..][..8];
+fn field(header: &[u8], number: usize) -> Result<u32, Error> {
+    let digits = header.get(number * 8..).and_then(|rest| rest.get(..8)).unwrap_or_default();
     let text =
         std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
     text.and_then(|text| u32::from_str_radix(text, 16).ok())

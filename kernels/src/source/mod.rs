@@ -14,6 +14,7 @@ mod package_files;
 mod place;
 mod provenance;
 mod rpm;
+mod rpm_files;
 mod rpm_header;
 mod tar_files;
 mod tar_package;

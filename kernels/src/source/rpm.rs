@@ -4,12 +4,15 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::collection::Collection;
 use super::digested::Digested;
 use super::package_files::{UNPACKED_LIMIT, check_architecture, shown};
 use super::provenance::hex;
+use super::rpm_files::RpmFiles;
 use super::rpm_header::{RpmHeader, cut};
 use super::{Error, Facts, ahead, cpio_files, openpgp};
 use crate::bounded::Bounded;
@@ -27,7 +30,9 @@ const RELEASE: u32 = 1002;
 const ARCH: u32 = 1022;
 const PAYLOAD_FORMAT: u32 = 1124;
 const PAYLOAD_SHA256: u32 = 5092;
-/// Tags of the signatures' header: of the header alone, in the newer and the older kind, and of all.
+/// Tags of the signatures' header: of the header alone, in version 6 (as texts, in base64), and before in the newer and
+/// the older kind; and of all.
+const TEXT_SIGNATURES: u32 = 278;
 const HEADER_SIGNATURES: [u32; 2] = [268, 267];
 const PACKAGE_SIGNATURES: [u32; 2] = [1002, 1005];
 const HEADER_SHA256: u32 = 273;
@@ -59,7 +64,7 @@ pub fn collect(file: File, into: &mut Collection) -> Result<Facts, Error> {
         return Err(Error::Package("its payload is not cpio".into()));
     }
     let payload_digest = header.text(PAYLOAD_SHA256);
-    payload(from, payload_digest, into)?;
+    payload(from, payload_digest, &RpmFiles::of(&header)?, into)?;
     Ok(Facts {
         format: "RPM package",
         package: Some(shown(package.as_bytes())),
@@ -68,11 +73,16 @@ pub fn collect(file: File, into: &mut Collection) -> Result<Facts, Error> {
 }
 
 /// Takes the files, and sees that the payload has the digest that the header says.
-fn payload(from: impl Read + Send, expected: Option<&str>, into: &mut Collection) -> Result<(), Error> {
+fn payload(
+    from: impl Read + Send,
+    expected: Option<&str>,
+    listed: &RpmFiles,
+    into: &mut Collection,
+) -> Result<(), Error> {
     let mut packed = Digested::new(from);
     ahead::unpacked(&mut packed, |unpacked| {
         let mut unpacked = Bounded::new(unpacked, UNPACKED_LIMIT, "the unpacked package");
-        cpio_files::files(&mut unpacked, into)?;
+        cpio_files::files(&mut unpacked, listed, into)?;
         ahead::to_the_end(&mut unpacked)
     })?;
     io::copy(&mut packed, &mut io::sink()).map_err(Error::Read)?;
@@ -95,8 +105,12 @@ fn checked(header: bool, payload: bool) -> &'static str {
 }
 
 fn signature(signatures: &RpmHeader, checked: &str) -> String {
+    // Of several, the first; all that is told is whose it is.
+    let text = signatures.text(TEXT_SIGNATURES).map(|text| text.split_whitespace().collect::<String>());
+    let decoded = text.map(|text| BASE64_STANDARD.decode(text).unwrap_or_default());
     let of = |tags: [u32; 2]| tags.iter().find_map(|tag| signatures.binary(*tag));
-    let (kind, packet) = match (of(HEADER_SIGNATURES), of(PACKAGE_SIGNATURES)) {
+    let of_header = decoded.as_deref().or_else(|| of(HEADER_SIGNATURES));
+    let (kind, packet) = match (of_header, of(PACKAGE_SIGNATURES)) {
         (Some(packet), _) => ("header", packet),
         (None, Some(packet)) => ("package", packet),
         (None, None) => return format!("none{checked}"),

@@ -11,6 +11,8 @@ const RECORD: usize = 16;
 const RECORDS_LIMIT: u32 = 65_535;
 const STORE_LIMIT: u32 = 64 << 20;
 /// Types of values.
+const NUMBERS: [(u32, usize); 3] = [(3, 2), (4, 4), (5, 8)];
+const TEXTS: u32 = 8;
 const BINARY: u32 = 7;
 const STRINGS: [u32; 3] = [6, 8, 9];
 
@@ -56,11 +58,46 @@ impl RpmHeader {
         if kind == BINARY { value.get(..count) } else { None }
     }
 
+    /// A list of numbers of whatever width; empty when there is none.
+    pub fn numbers(&self, tag: u32, limit: usize) -> Result<Vec<u64>, Error> {
+        let Some((kind, value, count)) = self.value(tag) else { return Ok(Vec::new()) };
+        let width = NUMBERS.iter().find(|(number, _)| *number == kind).map(|(_, width)| *width);
+        let width = width.ok_or_else(|| odd(tag))?;
+        check_count(count, limit)?;
+        // There are few enough.
+        let values = value.get(..count * width).ok_or_else(|| odd(tag))?.chunks_exact(width);
+        Ok(values.map(|value| value.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))).collect())
+    }
+
+    /// A list of texts; empty when there is none.
+    pub fn texts(&self, tag: u32, limit: usize) -> Result<Vec<&[u8]>, Error> {
+        let Some((kind, value, count)) = self.value(tag) else { return Ok(Vec::new()) };
+        check_count(count, limit)?;
+        let mut texts: Vec<_> = value.split(|byte| *byte == 0).take(count.saturating_add(1)).collect();
+        // What is behind the last end is no text.
+        if kind != TEXTS || texts.len() <= count {
+            return Err(odd(tag));
+        }
+        texts.truncate(count);
+        Ok(texts)
+    }
+
     /// A value's type, the store from its first byte on, and how many there are of it.
     fn value(&self, tag: u32) -> Option<(u32, &[u8], usize)> {
         let (records, store) = self.bytes[RECORD..].split_at_checked(self.records * RECORD)?;
         let record = records.chunks_exact(RECORD).find(|record| number(record, 0) == tag)?;
         Some((number(record, 4), store.get(number(record, 8) as usize..)?, number(record, 12) as usize))
+    }
+}
+
+fn odd(tag: u32) -> Error {
+    Error::Package(format!("what its header has by the number {tag} is not that"))
+}
+
+fn check_count(count: usize, limit: usize) -> Result<(), Error> {
+    match count > limit {
+        true => Err(Error::Limit("the number of a package's files", limit.to_string())),
+        false => Ok(()),
     }
 }
 
