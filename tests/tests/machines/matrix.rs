@@ -278,3 +278,36 @@ fn a_terminal_shows_a_table_that_lives() {
     terminal.shows("2 cells: 1 failed, 1 not run");
     assert_eq!(terminal.wait().code(), 1);
 }
+
+/// More than a machine's log has room for, though not all of it in the cell's folder.
+#[test]
+fn of_much_output_the_beginning_and_the_end_are_kept_and_the_rest_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, output) = (directory.path().join("m.toml"), directory.path().join("out"));
+    let text = format!(
+        r#"
+        kernels = ["{KERNEL}"]
+        images = ["busybox"]
+        [commands]
+        much = "echo first; dd if=/dev/zero bs=1M count=140 2>/dev/null; echo last"
+        beside = "echo first; dd if=/dev/zero bs=1M count=140 2>/dev/null | cat >&2"
+        [[cell]]
+        stdout = "first"
+        [[cell]]
+        command = "much"
+        xfail = "it writes more"
+        "#
+    );
+    fs::write(&file, text).unwrap();
+    let words = ["--file", file.to_str().unwrap(), "--format", "json", "--jobs", "1"];
+    let outcome = matrix(&words, &output, &[]).run().succeeds();
+    let document: Value = serde_json::from_str(&outcome.text()).unwrap();
+    assert_eq!((&document["summary"]["shortened"], &document["summary"]["passed"]), (&2.into(), &1.into()));
+    assert!(document["cells"][0]["notices"].to_string().contains("bytes of the command's standard output"));
+    assert!(outcome.stderr.contains("; 2 wrote more than is kept"), "{}", outcome.stderr);
+    let read = |name: &str| fs::read(output.join(KERNEL).join("busybox").join(name)).unwrap();
+    let much = read("much/stdout");
+    assert!(much.starts_with(b"first\n\0") && much.ends_with(b"\0last\n"));
+    assert!(much.len() < 66 << 20, "{}", much.len());
+    assert_eq!(read("beside/stdout"), b"first\n");
+}

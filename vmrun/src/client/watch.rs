@@ -1,24 +1,29 @@
-//! A client that only listens: to how a machine ends, while its output goes to its log.
+//! A client that only listens: to what a machine writes, and how it ends.
 
+use std::os::unix::net::UnixStream;
 use std::thread;
 
 use anyhow::Result;
-use guest_protocol::frame;
+use guest_protocol::{Stream, frame};
 
 use super::greet;
 use crate::machine::{MachineDirectory, fill_random};
 use crate::supervisor::protocol::{FromClient, Request, ToClient};
 
-/// Attaches to a machine whose supervisor runs, without any of its streams, and lets it begin. `hear` is called in a
-/// thread of its own: with what the supervisor tells, and with nothing when it is gone. It says whether to go on.
+/// Attaches to a machine whose supervisor runs, and lets it begin. Its standard output and error come over the connections
+/// that are returned, and wait to be read. `hear` is called in a thread of its own: with what the supervisor tells, and
+/// with nothing when it is gone. It says whether to go on.
 pub fn watch(
     machine: &MachineDirectory,
     mut hear: impl FnMut(Option<ToClient>) -> bool + Send + 'static,
-) -> Result<()> {
+) -> Result<[UnixStream; 2]> {
     let mut token = [0; 8];
     fill_random(&mut token)?;
-    let attach = Request::Attach { token: u64::from_ne_bytes(token), streams: 0 };
-    let control = greet(&machine.control_socket()?, &attach)?;
+    let token = u64::from_ne_bytes(token);
+    let socket = machine.control_socket()?;
+    let stream = |stream| greet(&socket, &Request::Stream { token, stream });
+    let streams = [stream(Stream::Stdout)?, stream(Stream::Stderr)?];
+    let control = greet(&socket, &Request::Attach { token, streams: 2 })?;
     frame::write(&control, &FromClient::Begin)?;
     thread::spawn(move || {
         while let Ok(message) = frame::read::<ToClient>(&control) {
@@ -28,5 +33,5 @@ pub fn watch(
         }
         hear(None);
     });
-    Ok(())
+    Ok(streams)
 }

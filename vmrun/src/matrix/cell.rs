@@ -86,6 +86,8 @@ pub struct Trial {
     pub notices: Vec<String>,
     /// The kernel's last lines, when it panicked.
     pub kernel_lines: Vec<String>,
+    /// Its output is not kept whole.
+    pub shortened: bool,
     /// Where its output and log are, below the matrix's own folder.
     pub folder: Option<PathBuf>,
 }
@@ -209,6 +211,7 @@ impl Trial {
             duration: Duration::ZERO,
             notices: Vec::new(),
             kernel_lines: Vec::new(),
+            shortened: false,
             folder: None,
         }
     }

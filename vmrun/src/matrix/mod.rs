@@ -10,6 +10,7 @@ mod file;
 mod folder;
 mod interruption;
 mod live;
+mod output;
 mod plan;
 pub mod report;
 mod run;

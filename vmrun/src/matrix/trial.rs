@@ -1,7 +1,8 @@
 //! One cell's machine, from its start to its removal.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
+use std::net::Shutdown;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -11,12 +12,13 @@ use anyhow::{Context, Result};
 
 use super::cell::{Cell, End, Trial};
 use super::interruption::Interruption;
+use super::output::Output;
 use crate::arguments::MachineArguments;
 use crate::client::{ask, launch, watch};
 use crate::commands::make;
 use crate::events;
 use crate::home::Home;
-use crate::machine::{Ending, LogReader, LogStream, MachineConfig, MachineDirectory, Machines, State};
+use crate::machine::{Ending, MachineConfig, MachineDirectory, Machines, State};
 use crate::output::one_line;
 use crate::supervisor::protocol::{Request, ToClient};
 
@@ -38,11 +40,14 @@ pub enum Heard {
 }
 
 /// What was heard of a machine until its end.
+#[derive(Default)]
 struct Course {
     end: Option<End>,
     notices: Vec<String>,
     kernel_lines: Vec<String>,
     duration: Duration,
+    /// Some of its standard output is not kept, or of its standard error.
+    shortened: [bool; 2],
 }
 
 /// Runs a cell: its machine is gone afterwards, and what it wrote is in `folder`.
@@ -57,13 +62,7 @@ pub fn run(
     let done = attempt(home, cell, arguments, folder, interruption);
     let (course, wrote) = done.unwrap_or_else(|error| {
         let end = End::Failed { why: one_line(&error) };
-        let course = Course {
-            end: Some(end),
-            notices: Vec::new(),
-            kernel_lines: Vec::new(),
-            duration: begun.elapsed(),
-        };
-        (course, true)
+        (Course { end: Some(end), duration: begun.elapsed(), ..Course::default() }, true)
     });
     let end = course.end.unwrap_or(End::Interrupted);
     Trial {
@@ -72,6 +71,7 @@ pub fn run(
         duration: course.duration,
         notices: course.notices,
         kernel_lines: course.kernel_lines,
+        shortened: course.shortened != [false; 2],
         folder: None,
     }
 }
@@ -84,20 +84,24 @@ fn attempt(
     folder: &Path,
     interruption: &Interruption,
 ) -> Result<(Course, bool)> {
+    let cannot = || format!("cannot keep the output in {}", folder.display());
+    let output = |stream: &str| Output::create(&folder.join(stream)).with_context(cannot);
+    let outputs = [output("stdout")?, output("stderr")?];
     let (machine, config) = make(home, arguments)?;
-    let attended = launch(home, &machine).and_then(|()| attend(&machine, cell, interruption));
+    let attended = launch(home, &machine).and_then(|()| attend(&machine, cell, outputs, interruption));
     let state = machine.state();
-    let kept = keep(&machine, folder);
+    let kept = keep_log(&machine, folder);
     let removed = remove(home, &machine, &config);
     let mut course = attended?;
     if course.end.is_none() {
         course.end = Some(end_of(&state?));
     }
-    kept.with_context(|| format!("cannot keep the output in {}", folder.display()))?;
+    kept.with_context(cannot)?;
     if let Err(error) = removed {
         course.notices.push(one_line(&error));
     }
     let wrote = match &cell.expectation.stdout {
+        Some(_) if course.shortened[0] => false,
         Some(_) => cell.expectation.accepts(&fs::read(folder.join("stdout"))?),
         None => true,
     };
@@ -105,13 +109,20 @@ fn attempt(
 }
 
 /// Waits for the machine's end, and sees to it when its time is over.
-fn attend(machine: &MachineDirectory, cell: &Cell, interruption: &Interruption) -> Result<Course> {
+fn attend(
+    machine: &MachineDirectory,
+    cell: &Cell,
+    outputs: [Output; 2],
+    interruption: &Interruption,
+) -> Result<Course> {
     let begun = Instant::now();
     let (hear, heard) = channel();
     interruption.tell(hear.clone());
-    watch(machine, move |told| hear.send(told.map_or(Heard::Gone, Heard::Told)).is_ok())?;
-    let mut course =
-        Course { end: None, notices: Vec::new(), kernel_lines: Vec::new(), duration: Duration::ZERO };
+    let [out, err] = watch(machine, move |told| hear.send(told.map_or(Heard::Gone, Heard::Told)).is_ok())?;
+    let ends = [out.try_clone()?, err.try_clone()?];
+    let [to_stdout, to_stderr] = outputs;
+    let followers = [("standard output", to_stdout.follow(out)), ("standard error", to_stderr.follow(err))];
+    let mut course = Course::default();
     let mut deadline = cell.timeout.map(|timeout| begun + timeout);
     loop {
         match next(&heard, deadline) {
@@ -126,11 +137,22 @@ fn attend(machine: &MachineDirectory, cell: &Cell, interruption: &Interruption) 
                 course.end = cell.timeout.map(|after| End::TimedOut { after });
                 deadline = Some(stop(machine));
             }
-            // It was told to end.
-            Err(RecvTimeoutError::Timeout) => break,
+            // It was told to end, and nothing more is waited for.
+            Err(RecvTimeoutError::Timeout) => {
+                ends.iter().for_each(|end| drop(end.shutdown(Shutdown::Both)));
+                break;
+            }
         }
     }
     course.duration = begun.elapsed();
+    for ((what, follower), shortened) in followers.into_iter().zip(&mut course.shortened) {
+        let followed = follower.join().unwrap_or_else(|_| Err(io::Error::other("its reader died")));
+        let left_out = followed.with_context(|| format!("cannot keep the command's {what}"))?;
+        if left_out > 0 {
+            *shortened = true;
+            course.notices.push(format!("{left_out} bytes of the command's {what} are not kept"));
+        }
+    }
     Ok(course)
 }
 
@@ -173,17 +195,8 @@ fn end_of(state: &State) -> End {
     }
 }
 
-/// Puts what the process wrote and what its kernel logged into `folder`.
-fn keep(machine: &MachineDirectory, folder: &Path) -> Result<()> {
-    let mut stdout = File::create(folder.join("stdout"))?;
-    let mut stderr = File::create(folder.join("stderr"))?;
-    let mut log = LogReader::open(&machine.output_log())?;
-    while let Some(record) = log.next()? {
-        match record.stream {
-            LogStream::Stdout => stdout.write_all(&record.bytes)?,
-            LogStream::Stderr => stderr.write_all(&record.bytes)?,
-        }
-    }
+/// Puts what the kernel logged into `folder`.
+fn keep_log(machine: &MachineDirectory, folder: &Path) -> Result<()> {
     match fs::copy(machine.kernel_log(), folder.join("kernel.log")) {
         // It did not come so far.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

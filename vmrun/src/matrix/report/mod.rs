@@ -43,6 +43,8 @@ pub struct Tally {
     pub unexpected_passes: usize,
     pub skipped: usize,
     pub not_run: usize,
+    /// Those whose output is not kept whole.
+    pub shortened: usize,
 }
 
 impl Report<'_> {
@@ -78,6 +80,7 @@ impl Report<'_> {
         let mut tally = Tally::default();
         for (_, trial) in self.cells() {
             tally.cells += 1;
+            tally.shortened += usize::from(trial.shortened);
             *match trial.verdict {
                 Verdict::Passed => &mut tally.passed,
                 Verdict::Failed(_) => &mut tally.failed,
@@ -110,7 +113,11 @@ impl std::fmt::Display for Tally {
         let counts = counts.iter().filter(|(count, _)| *count > 0);
         let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
         let plural = if self.cells == 1 { "" } else { "s" };
-        write!(f, "{} cell{plural}: {}", self.cells, counts.join(", "))
+        write!(f, "{} cell{plural}: {}", self.cells, counts.join(", "))?;
+        match self.shortened {
+            0 => Ok(()),
+            count => write!(f, "; {count} wrote more than is kept"),
+        }
     }
 }
 

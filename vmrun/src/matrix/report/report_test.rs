@@ -47,6 +47,11 @@ fn the_table_and_the_tally_say_what_came_of_each() {
             ]
         );
         assert_eq!(report.tally().to_string(), "4 cells: 1 passed, 2 failed, 1 skipped");
+        let shortened = Tally { shortened: 1, ..report.tally() };
+        assert_eq!(
+            shortened.to_string(),
+            "4 cells: 1 passed, 2 failed, 1 skipped; 1 wrote more than is kept"
+        );
         let complaints = report.complaints();
         assert_eq!(complaints[0], "a|b <&\"> on k0: failed: exit code 3 (1.2s)");
         assert!(
