@@ -1,12 +1,21 @@
 //! Sizes as people write and read them.
 
-/// Reads `512m`, `2g`, `64k`, `1048576` (bytes), as Docker's `--memory` does; `MiB` and `mb` mean
-/// the same powers of two.
+/// As many digits of a fraction count.
+const MAX_DIGITS: usize = 18;
+
+/// Reads `512m`, `2g`, `1.5g`, `64k`, `1048576` (bytes), as Docker's `--memory` does; `MiB` and `mb` mean
+/// the same powers of two. Of a byte, nothing is left.
 pub fn parse(text: &str) -> Result<u64, String> {
-    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 =
-        text[..digits].parse().map_err(|_| format!("'{text}' is not a size, such as 512m or 2g"))?;
-    let unit = text[digits..].to_ascii_lowercase();
+    let end =
+        text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    let (number, unit) = (&text[..end], text[end..].to_ascii_lowercase());
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    // Longer ones than this say nothing more.
+    let fraction = &fraction[..fraction.len().min(MAX_DIGITS)];
+    let digits = |digits: &str| digits.parse::<u64>().ok();
+    let (Some(whole), Some(part)) = (digits(whole), digits(fraction)) else {
+        return Err(format!("'{text}' is not a size, such as 512m or 1.5g"));
+    };
     let shift = match unit.trim_end_matches("ib").trim_end_matches('b') {
         "" => 0,
         "k" => 10,
@@ -15,7 +24,9 @@ pub fn parse(text: &str) -> Result<u64, String> {
         "t" => 40,
         _ => return Err(format!("'{text}' is not a size: '{unit}' is none of b, k, m, g, t")),
     };
-    number.checked_mul(1 << shift).ok_or_else(|| format!("'{text}' is more than there can be"))
+    let part = (u128::from(part) << shift) / 10_u128.pow(fraction.len() as u32);
+    let bytes = (u128::from(whole) << shift) + part;
+    u64::try_from(bytes).map_err(|_| format!("'{text}' is more than there can be"))
 }
 
 /// Writes a number of bytes as Docker's tables do: three digits, decimal units.
@@ -48,7 +59,14 @@ mod tests {
         assert_eq!(parse("64KiB"), Ok(64 << 10));
         assert_eq!(parse("1048576"), Ok(1 << 20));
         assert_eq!(parse("7b"), Ok(7));
-        for bad in ["", "m", "-1", "1.5g", "3x", "99999999999t"] {
+        assert_eq!(parse("1.5g"), Ok(3 << 29));
+        assert_eq!(parse("0.5"), Ok(0));
+        assert_eq!(parse("1.7KiB"), Ok(1740));
+        assert_eq!(parse(&format!("0.{}t", "9".repeat(400))), Ok((1 << 40) - 1));
+        assert_eq!(parse("16777215.999999999t"), Ok(u64::MAX - 1099));
+        for bad in
+            ["", "m", "-1", ".", "1.", ".5g", "1.5.5g", "1.-5g", "1,5g", "3x", "99999999999t", "16777216t"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

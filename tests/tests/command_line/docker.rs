@@ -30,7 +30,7 @@ fn every_flag_that_is_called_done_is_in_the_help() {
     let mut count = 0;
     for cells in verbs.lines().map(cells).filter(|cells| cells.len() == 4 && cells[1] == "done") {
         for verb in cells[0].split(", ").map(|verb| verb.trim_matches('`')) {
-            if ["info", "version"].contains(&verb) {
+            if verb == "version" {
                 continue;
             }
             let help = self::help(verb);
@@ -41,6 +41,37 @@ fn every_flag_that_is_called_done_is_in_the_help() {
         }
     }
     assert!(count > 30, "{count} verbs");
+}
+
+/// Without a store, so that nothing could be pulled into one.
+#[test]
+fn a_verb_that_is_not_here_says_so_and_is_no_image() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/docker.md");
+    let page = fs::read_to_string(path).unwrap();
+    let (_, verbs) = page.split_once("## Verbs").unwrap();
+    let mut absent = Vec::new();
+    for cells in verbs.lines().map(cells).filter(|cells| cells.len() == 4 && cells[1].starts_with("not ")) {
+        absent.extend(cells[0].split(", ").map(|verb| verb.trim_matches('`')));
+    }
+    // An image that many run.
+    absent.retain(|verb| *verb != "node");
+    assert!(absent.len() > 10, "{absent:?}");
+    let home = tempfile::tempdir().unwrap();
+    for verb in absent {
+        vmrun([verb, "x"]).home(home.path()).run().is_refused(&[&format!("no `vmrun {verb}`")]);
+    }
+    vmrun(["strat", "web"]).home(home.path()).run().is_refused(&["`vmrun start`", "`vmrun run strat`"]);
+    let root = ["--root", home.path().to_str().unwrap(), "imgaes"];
+    vmrun(root).run().is_refused(&["`vmrun images`"]);
+}
+
+#[test]
+fn help_and_version_are_verbs_as_they_are_docker_s() {
+    let text = |words: &[&str]| vmrun(words.iter().copied()).run().succeeds().text();
+    assert_eq!(text(&["help"]), text(&["--help"]));
+    assert_eq!(text(&["help", "kernel", "add"]), text(&["kernel", "add", "--help"]));
+    assert_eq!(text(&["version"]), text(&["--version"]));
+    vmrun(["help", "imgaes"]).run().is_refused(&["'images'"]);
 }
 
 fn cells(line: &str) -> Vec<&str> {

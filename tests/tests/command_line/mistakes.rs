@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tests::{machine, vmrun};
+use tests::{Terminal, machine, vmrun};
 
 use crate::image_file;
 
@@ -24,6 +24,10 @@ fn what_is_missing_is_named() {
         .complains(&["much"]);
     machine("busybox").with(["--cpus", "33"]).command(["true"]).run().exits_with(125).complains(&["33"]);
     vmrun(["load", "-i", "/no/such/file"]).run().is_refused(&["/no/such/file"]);
+    vmrun(["inspect", "--type", "container", "no-such-one"]).run().is_refused(&["no such machine"]);
+    let mut terminal = Terminal::start(24, 100, vmrun(["load"]));
+    terminal.shows("name a file with -i, or redirect standard input");
+    assert_eq!(terminal.wait().code(), 125);
     let home = tempfile::tempdir().unwrap();
     let file = image_file("busybox.tar");
     vmrun(["import".as_ref(), file.as_os_str(), "box".as_ref()]).home(home.path()).run().succeeds();

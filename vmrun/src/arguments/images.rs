@@ -57,6 +57,7 @@ pub struct InspectArguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum InspectType {
     Image,
+    #[value(alias = "container")]
     Machine,
 }
 
@@ -82,9 +83,10 @@ pub struct HistoryArguments {
 
 #[derive(Debug, Args)]
 pub struct LoadArguments {
-    /// An archive (docker save or OCI), `-` for standard input, or an OCI layout directory
+    /// An archive (docker save or OCI), `-` for standard input, or an OCI layout directory [default: standard
+    /// input, if that is no terminal]
     #[arg(short, long, value_name = "PATH")]
-    pub input: PathBuf,
+    pub input: Option<PathBuf>,
     /// Name the image [default: the name its archive gives it]
     #[arg(long, value_name = "NAME[:TAG]")]
     pub name: Option<String>,

@@ -1,9 +1,12 @@
 //! The command line: what can be said, and the help that teaches it.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use rootfs_builder::store::Error;
+
+use crate::home::Home;
+use crate::output::warn;
 
 mod emulate;
 mod exec;
@@ -17,6 +20,7 @@ mod registry;
 mod resources;
 mod run;
 mod store;
+mod verb;
 
 pub use emulate::{EmulateArguments, EmulatedHostCommand};
 pub use exec::ExecArguments;
@@ -176,7 +180,13 @@ pub enum Format {
 /// Reads the process's arguments; on a mistake, says so and ends with 125.
 pub fn parse() -> Arguments {
     let mut command = Arguments::command();
-    let words = with_verb(&command, std::env::args_os().collect());
+    let words = match verb::with_verb(&command, std::env::args_os().collect(), is_image) {
+        Ok(words) => words,
+        Err(line) => {
+            warn(&format!("vmrun: {line}"));
+            std::process::exit(crate::FAILED.into());
+        }
+    };
     let parsed = command.try_get_matches_from_mut(words);
     let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
     match parsed.map_err(|error| error.format(&mut command)) {
@@ -189,40 +199,15 @@ pub fn parse() -> Arguments {
     }
 }
 
-/// Puts in the `run` that `vmrun IMAGE` leaves out: when the first word after the global options
-/// is neither a verb nor a request for help.
-fn with_verb(command: &clap::Command, mut words: Vec<OsString>) -> Vec<OsString> {
-    let mut at = 1;
-    while let Some(word) = words.get(at).and_then(|word| word.to_str()) {
-        match word {
-            "--root" => at += 2,
-            word if word.starts_with("--root=") => at += 1,
-            _ => break,
-        }
-    }
-    let Some(word) = words.get(at) else { return words };
-    let is_known = word.to_str().is_some_and(|word| {
-        ["-h", "--help", "-V", "--version"].contains(&word)
-            || command
-                .get_subcommands()
-                .any(|verb| verb.get_name() == word || verb.get_all_aliases().any(|alias| alias == word))
-    });
-    if !is_known {
-        words.insert(at, "run".into());
-    }
-    words
+/// Whether an image of that name is stored. Where that cannot be known, whoever runs it says why.
+fn is_image(root: Option<&Path>, name: &str) -> bool {
+    let images = Home::locate(root).and_then(|home| home.images());
+    images.is_ok_and(|images| !matches!(images.resolve(name), Err(Error::NotFound(_))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn verb_of(words: &[&str]) -> Vec<String> {
-        with_verb(&Arguments::command(), words.iter().map(OsString::from).collect())
-            .into_iter()
-            .map(|word| word.into_string().unwrap())
-            .collect()
-    }
 
     #[test]
     fn the_definition_is_sound() {
@@ -239,17 +224,6 @@ mod tests {
                 assert!(!helped && argument.get_long_help().is_none(), "{verb} {}", argument.get_id());
             }
         }
-    }
-
-    #[test]
-    fn an_image_needs_no_verb() {
-        assert_eq!(verb_of(&["vmrun", "centos"]), ["vmrun", "run", "centos"]);
-        assert_eq!(verb_of(&["vmrun", "-it", "alpine", "sh"]), ["vmrun", "run", "-it", "alpine", "sh"]);
-        assert_eq!(verb_of(&["vmrun", "--root", "/x", "a"]), ["vmrun", "--root", "/x", "run", "a"]);
-        assert_eq!(verb_of(&["vmrun", "--root=/x", "images"]), ["vmrun", "--root=/x", "images"]);
-        assert_eq!(verb_of(&["vmrun", "images"]), ["vmrun", "images"]);
-        assert_eq!(verb_of(&["vmrun", "--help"]), ["vmrun", "--help"]);
-        assert_eq!(verb_of(&["vmrun"]), ["vmrun"]);
     }
 
     #[test]

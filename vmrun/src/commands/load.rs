@@ -1,10 +1,10 @@
 //! `vmrun load`: images from an archive or a layout directory.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rootfs_builder::reference::Reference;
 use rootfs_builder::store::{LoadSource, Loaded};
 
@@ -15,19 +15,25 @@ use crate::progress::LayerBars;
 
 pub fn load(home: &Home, arguments: LoadArguments) -> Result<u8> {
     let name = arguments.name.as_deref().map(str::parse::<Reference>).transpose()?;
-    let source = if arguments.input == Path::new("-") {
+    let path = arguments.input.as_deref().unwrap_or(Path::new("-"));
+    let source = if path == Path::new("-") {
+        if io::stdin().is_terminal() {
+            bail!(
+                "an archive does not come from a terminal: name a file with -i, or redirect standard input"
+            );
+        }
         LoadSource::Archive(Box::new(io::stdin()))
-    } else if arguments.input.is_dir() {
-        LoadSource::Directory(arguments.input.clone())
+    } else if path.is_dir() {
+        LoadSource::Directory(path.to_owned())
     } else {
-        let file = File::open(&arguments.input)
-            .with_context(|| format!("cannot open {}", arguments.input.display()))?;
+        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         LoadSource::Archive(Box::new(file))
     };
+    let what = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
     let loaded = home
         .images()?
         .load(source, name.as_ref(), &LayerBars::new(arguments.quiet))
-        .with_context(|| format!("cannot load {}", arguments.input.display()))?;
+        .with_context(|| format!("cannot load {what}"))?;
     loaded.iter().try_for_each(show)?;
     Ok(0)
 }

@@ -1,6 +1,7 @@
 //! Machines' names: what may be one, and one for those who were given none.
 
 use anyhow::{Result, bail};
+use strsim::osa_distance;
 
 use super::id::fill_random;
 
@@ -58,26 +59,11 @@ pub fn free(is_free: impl Fn(&str) -> bool) -> Result<String> {
 
 /// The one of `names` that was probably meant: at most two typing mistakes away.
 pub fn nearest<'a>(wanted: &str, names: &'a [String]) -> Option<&'a str> {
-    let near = names.iter().map(|name| (distance(wanted, name), name)).min()?;
+    if wanted.len() > MAX_LENGTH {
+        return None;
+    }
+    let near = names.iter().map(|name| (osa_distance(wanted, name), name)).min()?;
     (near.0 <= 2 && near.0 < wanted.len().max(1)).then_some(near.1.as_str())
-}
-
-/// Insertions, removals and replacements from one to the other.
-fn distance(one: &str, other: &str) -> usize {
-    if one.len().max(other.len()) > MAX_LENGTH {
-        return usize::MAX;
-    }
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
-        for (column, against) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *against);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]
