@@ -38,9 +38,9 @@ const CONFIG_LIMIT: u64 = 16 << 20;
 /// Why a source could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot read it: {0}{hint}", hint = if is_denied(.0) { TO_BE_READ } else { "" })]
+    #[error("cannot read it{hint}: {0}", hint = if is_denied(.0) { TO_BE_READ } else { "" })]
     Read(#[source] io::Error),
-    #[error("cannot read {path} in it: {cause}{}", if is_denied(cause) { TO_BE_READ } else { "" })]
+    #[error("cannot read {path} in it{}: {cause}", if is_denied(cause) { TO_BE_READ } else { "" })]
     File {
         path: String,
         #[source]
@@ -80,7 +80,7 @@ pub enum Error {
 }
 
 /// What is to be done where files are root's alone, as Ubuntu's kernels in /boot are.
-const TO_BE_READ: &str = ": run this as root, or take a copy that may be read";
+const TO_BE_READ: &str = " (run this as root, or take a copy that may be read)";
 
 fn is_denied(cause: &io::Error) -> bool {
     cause.kind() == io::ErrorKind::PermissionDenied
