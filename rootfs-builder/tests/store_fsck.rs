@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rootfs_builder::digest::Digest;
 use rootfs_builder::progress::Silent;
 use rootfs_builder::store::{FsckReport, Limits, LoadSource, Remedy, Store};
+use serde_json::{Value, json};
 use store_support::{TestImage, TestStore, compress, layer_tar, noise};
 
 /// A store with an image of two layers, and the image's layout to load it from again.
@@ -221,6 +222,31 @@ fn a_layer_that_cannot_be_made_again_is_a_finding_and_not_the_end() {
     let lost = report.findings.iter().filter(|finding| matches!(finding.remedy, Remedy::PullAgain(_)));
     assert_eq!((report.findings.len(), lost.count()), (4, 3), "{report:?}");
     assert!(report.findings.iter().any(|finding| finding.problem.contains("the limit for one layer")));
+}
+
+/// As earlier versions took them, when the layer was there already.
+#[test]
+fn a_manifest_that_lies_about_a_size_is_named() {
+    let (store, image, layout) = store();
+    let mut manifest = image.manifest();
+    manifest["layers"][0]["size"] = json!(5);
+    let bytes = manifest.to_string();
+    let digest = Digest::of(bytes.as_bytes());
+    fs::write(store.store.blob_path(&digest), &bytes).expect("writes");
+    let index = store.store.root().join("oci/index.json");
+    let mut names: Value = serde_json::from_slice(&fs::read(&index).expect("reads")).expect("JSON");
+    names["manifests"][0]["digest"] = json!(digest);
+    names["manifests"][0]["size"] = json!(bytes.len());
+    fs::write(&index, names.to_string()).expect("writes");
+    // Its layers are made anew all the same.
+    files(&store, "layers/sha256", "data").iter().for_each(|data| flip(data));
+    let again = Remedy::PullAgain(vec!["docker.io/library/a:1".into()]);
+    assert_eq!(remedies(&fsck(&store, true)), [again.clone(), Remedy::Repaired, Remedy::Repaired]);
+    assert_eq!(remedies(&fsck(&store, true)), [again]);
+    store.store.load(LoadSource::Directory(layout), None, &Silent).expect("loads");
+    store.store.prune(false, &|_| true).expect("removes the liar");
+    assert_eq!(fsck(&store, true).findings, []);
+    store.check();
 }
 
 #[test]

@@ -82,11 +82,21 @@ impl Store {
 struct Contents {
     /// Blobs of layers, and who needs them.
     blobs: BTreeMap<Digest, Needed>,
+    /// What manifests say of their sizes.
+    sizes: Vec<SizeSaid>,
     /// By diff ID.
     layers: BTreeMap<Digest, Needed>,
     /// A blob that unpacks to a layer.
     sources: BTreeMap<Digest, Digest>,
     images: BTreeMap<ImageId, ImageSource>,
+}
+
+/// What a manifest says of a blob's size.
+struct SizeSaid {
+    blob: Digest,
+    size: u64,
+    /// The image whose manifest it is.
+    name: String,
 }
 
 /// What an image's files are made from.
@@ -177,6 +187,7 @@ impl Check<'_> {
             for layer in manifest.layers() {
                 if let Some(blob) = digest_of(layer) {
                     contents.blobs.entry(blob).or_default().insert(name.clone());
+                    contents.sizes.push(SizeSaid { blob, size: layer.size(), name: name.clone() });
                 }
             }
             let Some(config) =
@@ -246,6 +257,14 @@ impl Check<'_> {
             (self.step)(&format!("blob {}", digest.short()));
             if self.blob(digest, "the blob of a layer,", needed)? {
                 whole_blobs.insert(*digest);
+            }
+        }
+        // Such an image runs, but nobody else takes it.
+        for SizeSaid { blob, size, name } in &contents.sizes {
+            if whole_blobs.contains(blob) && !blobs::has(self.store(), blob, *size) {
+                let problem =
+                    format!("it says {size} bytes of layer {}, which has another size", blob.short());
+                self.lost(format!("the manifest of {name}"), problem, &Needed::from([name.clone()]));
             }
         }
         let mut lost_layers = BTreeSet::new();
