@@ -20,7 +20,7 @@ const DIRECTORIES: [&str; 5] = [
 const FILE_LIMIT: usize = 256 << 10;
 const FILES_LIMIT: usize = 256;
 
-/// The disk's own list, of which real ones have a few kilobytes.
+/// The disk's own list, of which real ones have a few kilobytes; read as if it were one of the image's files.
 const SOFT_DEPENDENCIES: &str = "modules.softdep";
 
 #[derive(Default)]
@@ -29,7 +29,7 @@ pub struct Rules {
     aliases: Vec<(String, String)>,
     /// Not to be loaded for an alias.
     blacklisted: Vec<String>,
-    /// With a command of the image's in the place of loading.
+    /// Patterns of those with a command of the image's in the place of loading.
     replaced: Vec<String>,
     options: Vec<(String, String)>,
     soft: Vec<SoftDependency>,
@@ -45,11 +45,17 @@ impl Rules {
     /// Reads all there is. What cannot be read says nothing.
     pub fn read(disk: &OwnedFd) -> Rules {
         let mut rules = Rules::default();
-        rules.command_line(&file(CWD, "/proc/cmdline"));
-        for path in files() {
-            rules.text(&file(CWD, &path));
+        let files = files();
+        let (before, after) =
+            files.split_at(files.partition_point(|(name, _)| name.as_str() < SOFT_DEPENDENCIES));
+        for (_, path) in before {
+            rules.text(&file(CWD, path));
         }
         rules.text(&file(disk, SOFT_DEPENDENCIES));
+        for (_, path) in after {
+            rules.text(&file(CWD, path));
+        }
+        rules.command_line(&file(CWD, "/proc/cmdline"));
         rules
     }
 
@@ -65,23 +71,20 @@ impl Rules {
     }
 
     pub fn is_replaced(&self, module: &str) -> bool {
-        self.replaced.iter().any(|replaced| replaced == module)
+        self.replaced.iter().any(|replaced| pattern::matches(replaced.as_bytes(), module.as_bytes()))
     }
 
-    /// The module's parameters, the command line's last.
+    /// The module's parameters in the order in which they were read, for the last one wins: the command line's.
     pub fn options(&self, module: &str) -> String {
         let options = self.options.iter().filter(|(of, _)| of == module).map(|(_, option)| option.as_str());
         options.collect::<Vec<_>>().join(" ")
     }
 
-    /// What is wanted before the module, and after it.
+    /// What is wanted before the module, and after it, by the first line whose pattern it matches.
     pub fn soft_dependencies(&self, module: &str) -> (Vec<String>, Vec<String>) {
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        for soft in self.soft.iter().filter(|soft| soft.module == module) {
-            before.extend(soft.before.iter().cloned());
-            after.extend(soft.after.iter().cloned());
-        }
-        (before, after)
+        let matching = |soft: &&SoftDependency| pattern::matches(soft.module.as_bytes(), module.as_bytes());
+        let soft = self.soft.iter().find(matching);
+        soft.map(|soft| (soft.before.clone(), soft.after.clone())).unwrap_or_default()
     }
 
     /// Lines of modprobe.d; a backslash at a line's end joins it with the next.
@@ -97,8 +100,7 @@ impl Rules {
                 "alias" => self.aliases.extend(words.next().map(|of| (module, with_underscores(of)))),
                 "options" => {
                     let options = words.collect::<Vec<_>>().join(" ");
-                    // Before the command line's, which were read first.
-                    self.options.insert(0, (module, options));
+                    self.options.push((module, options));
                 }
                 "softdep" => self.soft.push(soft_dependency(module, words)),
                 _ => {}
@@ -139,8 +141,8 @@ fn soft_dependency<'a>(module: String, words: impl Iterator<Item = &'a str>) -> 
     soft
 }
 
-/// Paths of the image's files, in the order of their names.
-fn files() -> Vec<String> {
+/// The image's files, by their names and in the order of these, and where they are.
+fn files() -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = Vec::new();
     for directory in DIRECTORIES {
         let Ok(entries) = std::fs::read_dir(directory) else { continue };
@@ -155,7 +157,7 @@ fn files() -> Vec<String> {
         }
     }
     files.sort();
-    files.into_iter().map(|(_, path)| path).collect()
+    files
 }
 
 /// A file's text; nothing when it is none, however an image may have made it.
@@ -182,12 +184,12 @@ mod tests {
     #[test]
     fn an_image_can_forbid_rename_and_set() {
         let mut rules = Rules::default();
-        rules.command_line("quiet loop.max_loop=3 modprobe.blacklist=floppy,pc-spkr root=a.b");
         rules.text(
             "# blacklist nothing\nblacklist usb-storage\ninstall cramfs /bin/false\n\
              alias net-pf-10 off\nalias block-major-7-* loop\noptions loop \\\n max_part=2\n\
              softdep nf_a pre: b c-d post: e\n",
         );
+        rules.command_line("quiet loop.max_loop=3 modprobe.blacklist=floppy,pc-spkr root=a.b");
         assert!(rules.is_blacklisted("usb_storage") && rules.is_blacklisted("pc_spkr"));
         assert!(!rules.is_blacklisted("nothing"));
         assert!(rules.is_replaced("cramfs"));
@@ -197,5 +199,18 @@ mod tests {
         assert_eq!(rules.options("root=a"), "");
         let (before, after) = rules.soft_dependencies("nf_a");
         assert_eq!((before, after), (vec!["b".into(), "c-d".into()], vec!["e".into()]));
+    }
+
+    /// What `modprobe --show-depends` of kmod 30 makes of the same lines.
+    #[test]
+    fn the_last_option_and_the_first_dependency_are_the_modules() {
+        let mut rules = Rules::default();
+        rules.text("options loop max_part=1\noptions loop max_part=2\nsoftdep nf-* pre: a\n");
+        rules.text("options loop max_part=3\nsoftdep nf_b pre: b\ninstall snd-* /bin/true\n");
+        rules.command_line("loop.max_part=4");
+        assert_eq!(rules.options("loop"), "max_part=1 max_part=2 max_part=3 max_part=4");
+        assert_eq!(rules.soft_dependencies("nf_b"), (vec!["a".into()], vec![]));
+        assert_eq!(rules.soft_dependencies("xt_b"), (vec![], vec![]));
+        assert!(rules.is_replaced("snd_pcm") && !rules.is_replaced("sndx"));
     }
 }
