@@ -50,7 +50,7 @@ impl Guest {
         // Here a template of a warm machine is complete: whatever waits to be woken with a new identity
         // waits before this line.
         match self.init {
-            Init::None => prepared.start(stamps, self.cgroup.as_ref()),
+            Init::None => prepared.start(process, stamps, self.cgroup.as_ref()),
             Init::Image => prepared.start_as_init(stamps, self.cgroup.as_ref(), self.agent.as_ref()),
         }
     }

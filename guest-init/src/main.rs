@@ -63,6 +63,7 @@ mod tmpfs;
 mod upper_disk;
 mod user;
 mod vsock;
+mod wall;
 
 #[cfg(not(test))]
 use std::ffi::CStr;

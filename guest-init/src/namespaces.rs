@@ -25,7 +25,8 @@ pub struct Namespaces {
 
 /// What a fork has become.
 pub enum Fork {
-    Child,
+    /// With what has come of joining the cgroup, where it had to do so itself.
+    Child(Result<(), Errno>),
     Parent(Pid),
 }
 
@@ -69,10 +70,10 @@ fn fork(flags: u64, cgroup: Option<&Cgroup>) -> Result<Fork, Errno> {
         Err(Errno::NOSYS) => clone(flags),
         forked => forked,
     }?;
-    if let (Fork::Child, Some(cgroup)) = (&forked, cgroup) {
-        let _ = cgroup.join();
-    }
-    Ok(forked)
+    Ok(match (forked, cgroup) {
+        (Fork::Child(_), Some(cgroup)) => Fork::Child(cgroup.join()),
+        (forked, _) => forked,
+    })
 }
 
 fn clone3(flags: u64, cgroup: u64) -> Result<Fork, Errno> {
@@ -102,7 +103,7 @@ fn clone(flags: u64) -> Result<Fork, Errno> {
 
 fn forked(pid: libc::c_long) -> Result<Fork, Errno> {
     match i32::try_from(pid).ok().filter(|pid| *pid >= 0) {
-        Some(0) => Ok(Fork::Child),
+        Some(0) => Ok(Fork::Child(Ok(()))),
         Some(pid) => Pid::from_raw(pid).map(Fork::Parent).ok_or(Errno::INVAL),
         None => Err(errno::last()),
     }
@@ -139,7 +140,7 @@ impl Namespaces {
     pub fn fork(&self, cgroup: Option<&Cgroup>) -> Result<Fork, Errno> {
         move_into_link_name_space(self.pids.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
         let forked = fork(0, cgroup);
-        if !matches!(forked, Ok(Fork::Child)) {
+        if !matches!(forked, Ok(Fork::Child(_))) {
             // It is about children that are yet to come; guest-init's own number never changes.
             move_into_link_name_space(self.own_pids.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
         }

@@ -23,6 +23,7 @@ use crate::signals;
 use crate::stamp::Stamps;
 use crate::stdio::{Ends, Stdio};
 use crate::user::{self, Identity};
+use crate::wall;
 
 /// Everything looked up and made, so that nothing is left but to start it.
 pub struct Prepared {
@@ -75,13 +76,21 @@ pub fn prepare(
 
 impl Prepared {
     /// Starts the machine's first process; returns when the command itself runs.
-    pub fn start(self, stamps: &mut Stamps, cgroup: Option<&Cgroup>) -> Result<Started, NotStarted> {
+    pub fn start(
+        self,
+        process: &Process,
+        stamps: &mut Stamps,
+        cgroup: Option<&Cgroup>,
+    ) -> Result<Started, NotStarted> {
         let starting = self.fork(
             || namespaces::fork_first(cgroup),
-            |prepared, report| {
+            |prepared, report, joined| {
                 stamps.close();
+                joined.map_err(no_cgroup)?;
                 namespaces::settle(cgroup.is_some())
                     .map_err(|error| doing("cannot mount /proc and the cgroups of the process", error))?;
+                wall::close(process)
+                    .map_err(|error| doing("cannot make read-only what the kernel shows of itself", error))?;
                 let streams = prepared.stdio.install();
                 streams.map_err(|error| doing("cannot install the process's streams", error))?;
                 prepared.stdio.offer_console();
@@ -104,7 +113,7 @@ impl Prepared {
         let (report, child_report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|error| doing("cannot make a pipe", error))?;
         match namespaces::fork_plain(agent).map_err(|error| doing("cannot make a process", error))? {
-            Fork::Child => {
+            Fork::Child(_) => {
                 image_init::become_agent().map_err(|error| doing("cannot leave PID 1", error))?;
                 drop(child_report);
                 match receive_report(&report) {
@@ -147,15 +156,13 @@ impl Prepared {
         self,
         namespaces: &Namespaces,
         cgroup: Option<&Cgroup>,
-        another: impl FnOnce() -> Option<Cgroup>,
+        another: impl Fn() -> Option<Cgroup>,
     ) -> Result<Starting, NotStarted> {
         self.fork(
-            || match namespaces.fork(cgroup) {
-                Err(Errno::BUSY) => namespaces.fork(another().as_ref()),
-                forked => forked,
-            },
-            |prepared, report| {
+            || or_elsewhere(namespaces.fork(cgroup), &another, |cgroup| namespaces.fork(Some(cgroup))),
+            |prepared, report, joined| {
                 image_init::be_spared_no_more();
+                or_elsewhere(joined, &another, Cgroup::join).map_err(no_cgroup)?;
                 namespaces.join().map_err(|error| doing("cannot join the machine's namespaces", error))?;
                 let streams = prepared.stdio.install();
                 streams.map_err(|error| doing("cannot install the process's streams", error))?;
@@ -167,15 +174,15 @@ impl Prepared {
     fn fork(
         self,
         fork: impl FnOnce() -> Result<Fork, Errno>,
-        run: impl FnOnce(&Prepared, &OwnedFd) -> Result<Infallible, NotStarted>,
+        run: impl FnOnce(&Prepared, &OwnedFd, Result<(), Errno>) -> Result<Infallible, NotStarted>,
     ) -> Result<Starting, NotStarted> {
         let (report, child_report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|error| doing("cannot make a pipe", error))?;
         match fork().map_err(|error| doing("cannot make a process", error))? {
             Fork::Parent(pid) => Ok(Starting { pid, ends: self.stdio.into_ours(), report }),
-            Fork::Child => {
+            Fork::Child(joined) => {
                 let session = setsid().map_err(|error| doing("cannot make a session", error));
-                let Err(failed) = session.and_then(|_| run(&self, &child_report));
+                let Err(failed) = session.and_then(|_| run(&self, &child_report, joined));
                 send_report(&child_report, &failed);
                 // SAFETY: ends this child at once, without anything of the parent's being run or flushed.
                 unsafe { libc::_exit(127) };
@@ -197,6 +204,23 @@ impl Prepared {
         signals::reset();
         Err(execute(&self.command))
     }
+}
+
+/// A cgroup that has been divided takes no processes any more: what came of it, or of where `another` says that the
+/// machine's own has gone. Nowhere else is a process to be: neither limits nor pauses would be its.
+fn or_elsewhere<T, C>(
+    done: Result<T, Errno>,
+    another: impl Fn() -> Option<C>,
+    again: impl FnOnce(&C) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match done {
+        Err(Errno::BUSY) => again(&another().ok_or(Errno::BUSY)?),
+        done => done,
+    }
+}
+
+fn no_cgroup(error: Errno) -> NotStarted {
+    doing("cannot join the machine's cgroup", error)
 }
 
 fn doing(what: &str, error: Errno) -> NotStarted {
@@ -283,4 +307,20 @@ pub fn receive_report(from: &OwnedFd) -> Option<NotStarted> {
         _ => StartFailure::Other,
     };
     Some(NotStarted { failure, message: String::from_utf8_lossy(message).into_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_in_the_machines_cgroup_or_nowhere() {
+        let elsewhere = || Some("inner");
+        let again = |name: &&str| if *name == "inner" { Ok(2) } else { Err(Errno::PERM) };
+        assert_eq!(or_elsewhere(Ok(1), elsewhere, again), Ok(1));
+        assert_eq!(or_elsewhere(Err(Errno::BUSY), elsewhere, again), Ok(2));
+        assert_eq!(or_elsewhere(Err(Errno::BUSY), || None, again), Err(Errno::BUSY));
+        assert_eq!(or_elsewhere(Err(Errno::BUSY), || Some("x"), again), Err(Errno::PERM));
+        assert_eq!(or_elsewhere(Err(Errno::NOENT), elsewhere, again), Err(Errno::NOENT));
+    }
 }

@@ -12,6 +12,13 @@ pub fn set_sysctl(name: &str, value: &str) -> Result<(), Fault> {
     put(&path, value).or_fault("cannot set the sysctl", name)
 }
 
+/// Protects links in directories that everybody may write to, as the user lands of all distributions do.
+pub fn protect_links() {
+    for name in ["fs.protected_symlinks", "fs.protected_hardlinks"] {
+        let _ = set_sysctl(name, "1");
+    }
+}
+
 /// Dots and slashes change places where a slash comes first or there is none, as sysctl(8) has it.
 fn sysctl_path(name: &str) -> String {
     let swapped = name.find(['.', '/']).is_some_and(|at| name.as_bytes()[at] == b'.');

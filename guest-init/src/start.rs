@@ -24,7 +24,7 @@ use crate::stamp::Stamps;
 use crate::switch_root::Bootfs;
 use crate::{
     emulated_host, entropy, host_files, log, loopback, modules, modules_disk, mounts, overlay, ports,
-    process, rootfs, settings, signals, switch_root, system_mounts, tmpfs, upper_disk,
+    process, rootfs, settings, signals, switch_root, system_mounts, tmpfs, upper_disk, wall,
 };
 
 /// How long a host may take to come for the news that there is no machine for it.
@@ -131,6 +131,10 @@ fn change_root(config: &Config) -> Result<(Bootfs, Option<RootParts>), Fault> {
             let parts = rootfs::assemble(machine)?;
             let files = host_files::write_files(&machine.hostname)?;
             let modprobe = if machine.modules { Some(modules_disk::program()?) } else { None };
+            let walled = wall::is_wanted(config.process.as_ref(), machine.init);
+            if walled {
+                wall::leave_the_kernel_behind()?;
+            }
             let bootfs = switch_root::switch_to(overlay::MERGED)?;
             system_mounts::mount_proc()?;
             modules_disk::let_nobody_be_modprobe();
@@ -139,8 +143,15 @@ fn change_root(config: &Config) -> Result<(Bootfs, Option<RootParts>), Fault> {
             machine.tmpfs.iter().try_for_each(tmpfs::mount)?;
             files.attach(machine.read_only)?;
             if let Some(program) = &modprobe {
-                modules_disk::attach(machine, program)?;
+                let disk = modules_disk::attach(machine, program)?;
+                if let Some(disk) = disk.filter(|_| walled) {
+                    modules_disk::show_in(&bootfs, &disk)?;
+                }
             }
+            if walled {
+                wall::hide_disks();
+            }
+            settings::protect_links();
             name_and_network(Some(&machine.hostname))?;
             for (name, value) in &machine.sysctls {
                 settings::set_sysctl(name, value)?;

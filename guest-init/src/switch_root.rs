@@ -3,7 +3,10 @@
 use std::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, fstatfs, open, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, fstat, fstatfs, mkdirat, open, openat, statat, unlinkat,
+};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::{UnmountFlags, mount_move, unmount};
 use rustix::process::{chdir, chroot};
 
@@ -32,6 +35,20 @@ pub fn switch_to(new_root: &str) -> Result<Bootfs, Fault> {
 }
 
 impl Bootfs {
+    /// Makes a directory in it, with those above.
+    pub fn make_directory(&self, path: &[&str]) -> Result<OwnedFd, Errno> {
+        let mut directory = fcntl_dupfd_cloexec(&self.root, 0)?;
+        for name in path {
+            match mkdirat(&directory, *name, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error),
+            }
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            directory = openat(&directory, *name, flags, Mode::empty())?;
+        }
+        Ok(directory)
+    }
+
     /// Deletes all of it but the directory `name`, and returns that. Deletes nothing when there is none.
     pub fn free_but(&self, name: &str) -> Option<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

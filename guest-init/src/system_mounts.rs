@@ -13,7 +13,8 @@ struct SystemMount {
     target: &'static str,
     flags: MountFlags,
     options: &'static str,
-    /// A kernel can be built without it, and an image does without it.
+    /// A kernel can be built without it, or not know its options (`nsdelegate`: before 4.13), and an image does
+    /// without.
     optional: bool,
 }
 
@@ -40,12 +41,15 @@ const fn optional(
 const NOSUID: MountFlags = MountFlags::NOSUID;
 const PTY_OPTIONS: &str = "newinstance,gid=5,mode=620,ptmxmode=666";
 
+/// A cgroup namespace's root is not for those in it to change, but for how they divide it: the machine's limits stay.
+const CGROUP_OPTIONS: &str = "nsdelegate";
+
 const PROC: SystemMount = needed("proc", "/proc", QUIET, "");
 
 /// All others.
 const SYSTEM_MOUNTS: [SystemMount; 6] = [
     needed("sysfs", "/sys", QUIET, ""),
-    optional("cgroup2", "/sys/fs/cgroup", QUIET, ""),
+    optional("cgroup2", "/sys/fs/cgroup", QUIET, CGROUP_OPTIONS),
     needed("devtmpfs", "/dev", NOSUID, "mode=755"),
     needed("devpts", "/dev/pts", NOSUID.union(MountFlags::NOEXEC), PTY_OPTIONS),
     needed("tmpfs", "/dev/shm", NOSUID.union(MountFlags::NODEV), "mode=1777"),
@@ -106,6 +110,10 @@ pub fn mount_run() -> Result<(), Fault> {
 fn mount_system(system: &SystemMount, more: &str) -> Result<(), Fault> {
     mount_point(system.target, 0o755)?;
     let options = [system.options, more].concat();
-    mount_on(system.kind, system.target, system.kind, system.flags, &options)
-        .or_fault("cannot mount", system.target)
+    let mount = |options| mount_on(system.kind, system.target, system.kind, system.flags, options);
+    match mount(&options) {
+        Err(Errno::INVAL) if system.optional => mount(""),
+        mounted => mounted,
+    }
+    .or_fault("cannot mount", system.target)
 }

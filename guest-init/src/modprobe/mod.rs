@@ -16,9 +16,13 @@ use std::ffi::c_int;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
+use rustix::process::{chdir, chroot};
 
 use resolve::Resolver;
 use rules::Rules;
+
+/// The root of PID 1.
+const ROOT: &str = "/proc/1/root";
 
 /// Words that change nothing.
 const WORDS: [&[u8]; 3] = [b"-q", b"--quiet", b"--"];
@@ -35,6 +39,7 @@ pub fn run(program: &[u8], words: &[&[u8]]) -> Option<c_int> {
 /// Whether all that the names stand for is there now.
 fn serve(directory: &[u8], names: &[&[u8]]) -> Result<bool, Errno> {
     let disk = open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    enter_root();
     let rules = Rules::read(&disk);
     let mut resolver = Resolver::new(&disk, &rules);
     // Every one of them, whatever becomes of the others.
@@ -42,6 +47,13 @@ fn serve(directory: &[u8], names: &[&[u8]]) -> Result<bool, Errno> {
         .iter()
         .map(|name| str::from_utf8(name).is_ok_and(|name| resolver.request(name)))
         .fold(true, |all, one| all & one))
+}
+
+/// Where the kernel runs programs in the bootfs (see `wall`), there is nothing else: PID 1 is in the root that is meant.
+fn enter_root() {
+    if !std::fs::exists("/proc/self").unwrap_or(true) && chroot(ROOT).is_ok() {
+        let _ = chdir("/");
+    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use guest_protocol::{Machine, Root, RootfsDevice, Upper};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount_bind, mount_remount};
+use rustix::mount::{MountFlags, mount_bind, mount_bind_recursive, mount_remount};
 use rustix::system::uname;
 
 use crate::fault::{Fault, OrFault};
 use crate::mounts::{make_directories, mount_on, name_of};
+use crate::switch_root::Bootfs;
 use crate::{device, errno, log, settings};
 
 pub use place::Place;
@@ -22,6 +23,8 @@ const PROGRAM: &str = "/init";
 
 /// An empty file on the disk, over which the program is mounted.
 const MODPROBE: &str = "/modprobe";
+
+const SHOW: &str = "cannot show the kernel its";
 
 /// The path of the program that the kernel runs when it wants a module.
 const SETTING: &str = "kernel.modprobe";
@@ -40,7 +43,8 @@ pub fn let_nobody_be_modprobe() {
 
 /// Mounts the disk in the root that guest-init has now, with `program` on it as the modprobe that the kernel is to run,
 /// and makes the device nodes whose first use loads a module. An image in which there is no place for it goes without.
-pub fn attach(machine: &Machine, program: &OwnedFd) -> Result<(), Fault> {
+/// Returns the disk's directory.
+pub fn attach(machine: &Machine, program: &OwnedFd) -> Result<Option<OwnedFd>, Fault> {
     let target = ["/lib/modules/", &version()].concat();
     let modprobe = [&target, MODPROBE].concat();
     if machine.root == Root::Copied {
@@ -58,12 +62,22 @@ pub fn attach(machine: &Machine, program: &OwnedFd) -> Result<(), Fault> {
         Ok(disk) => disk,
         Err(error) => {
             log::note(&["the image has no place for ", &target, ": ", &errno::in_words(&error)].concat());
-            return Ok(());
+            return Ok(None);
         }
     };
     nodes::make(&disk);
     settings::set_sysctl(SETTING, &modprobe).unwrap_or_else(|fault| log::note(&fault.to_string()));
-    Ok(())
+    Ok(Some(disk))
+}
+
+/// Shows the disk, with the program on it, in the bootfs under the same path: for a kernel that looks there. And the way
+/// from there to the root that guest-init has, whose modprobe.d is heeded.
+pub fn show_in(bootfs: &Bootfs, disk: &OwnedFd) -> Result<(), Fault> {
+    let place = bootfs.make_directory(&["lib", "modules", &version()]).or_fault(SHOW, "modules")?;
+    mount_bind_recursive(name_of(disk), name_of(&place)).or_fault(SHOW, "modules")?;
+    // Not all of /proc: nobody is to find a second one.
+    let process = bootfs.make_directory(&["proc", "1"]).or_fault(SHOW, "root")?;
+    mount_bind("/proc/1", name_of(&process)).or_fault(SHOW, "root")
 }
 
 /// The modules disk is the last.

@@ -29,3 +29,4 @@ mod streams;
 mod terminals;
 mod transports;
 mod unprivileged;
+mod walls;
