@@ -1,7 +1,7 @@
 //! `vmrun` and what is around it: doctor, completions, manual, help.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::{KERNEL, setting, vmrun};
@@ -29,9 +29,8 @@ fn doctor_checks_everything_and_says_what_to_do() {
     empty.says(&["fail", "vmrun kernel add"]);
 }
 
-/// As readline asks: a colon ends a word.
-#[test]
-fn bash_completes_the_names_of_kernels() {
+/// A store with three kernels.
+fn home_with_kernels() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     let vmlinux = PathBuf::from(setting("VMRUN_HOME")).join("kernels").join(KERNEL).join("vmlinux");
     for name in ["debian:6.1", "debian:6.12", "other"] {
@@ -40,15 +39,27 @@ fn bash_completes_the_names_of_kernels() {
             .run()
             .succeeds();
     }
-    let script = vmrun(["completions", "bash"]).run().succeeds().text();
+    home
+}
+
+/// A shell that knows of that store, and finds vmrun.
+fn shell(program: &str, home: &Path) -> Command {
     let directory = PathBuf::from(setting("VMRUN")).parent().unwrap().to_owned();
+    let mut command = Command::new(program);
+    command.env("PATH", format!("{}:/usr/bin:/bin", directory.display())).env("VMRUN_HOME", home);
+    command
+}
+
+/// As readline asks: a colon ends a word.
+#[test]
+fn bash_completes_the_names_of_kernels() {
+    let home = home_with_kernels();
+    let script = vmrun(["completions", "bash"]).run().succeeds().text();
     let completed = |line: &str| {
         let ask = "COMP_LINE=$1 COMP_POINT=${#1} COMP_WORDS=($1 '') COMP_CWORD=1; _vmrun_kernel_names vmrun '' ''; \
                    echo ${COMPREPLY[*]}";
-        let outcome = Command::new("bash")
+        let outcome = shell("bash", home.path())
             .args(["-c", &format!("{script}\n{ask}"), "bash", line])
-            .env("PATH", format!("{}:/usr/bin:/bin", directory.display()))
-            .env("VMRUN_HOME", home.path())
             .output()
             .unwrap();
         String::from_utf8(outcome.stdout).unwrap()
@@ -58,6 +69,59 @@ fn bash_completes_the_names_of_kernels() {
     assert_eq!(completed("vmrun matrix --kernel other --kernel debian:6"), "6.1 6.12\n");
     assert_eq!(completed("vmrun kernel inspect deb"), "debian:6.1 debian:6.12\n");
     assert!(!completed("vmrun run --kernel-arg ").contains("debian"));
+}
+
+#[test]
+fn fish_completes_the_names_of_kernels() {
+    let home = home_with_kernels();
+    let completed = |line: &str| {
+        let outcome = shell("fish", home.path())
+            .args(["--no-config", "-c", "vmrun completions fish | source; complete -C $argv[1]", line])
+            .env("HOME", home.path())
+            .output()
+            .unwrap();
+        String::from_utf8(outcome.stdout).unwrap()
+    };
+    assert_eq!(completed("vmrun run --kernel "), "debian:6.1\ndebian:6.12\nother\n");
+    assert_eq!(completed("vmrun run --rm --kernel=o"), "--kernel=other\n");
+    assert_eq!(completed("vmrun kernel inspect deb"), "debian:6.1\ndebian:6.12\n");
+    assert!(!completed("vmrun run --kernel-arg ").contains("debian"));
+}
+
+/// Types into a zsh, a tab behind each line, and writes down what became of it.
+const TYPING: &str = r#"
+    zmodload zsh/zpty
+    zpty shell zsh -f -i
+    zpty -w shell "fpath=($1 \$fpath); autoload -Uz compinit; compinit -u -D; bindkey '^I' complete-word"
+    out=$2
+    shift 2
+    for line; do
+        zpty -w -n shell "$line"$'\t\x01print -r -- "\x05" >>'$out$'\n'
+    done
+    zpty -w shell exit
+    while zpty -r shell; do :; done
+"#;
+
+#[test]
+fn zsh_completes_the_names_of_kernels() {
+    let home = home_with_kernels();
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    fs::write(directory.path().join("_vmrun"), vmrun(["completions", "zsh"]).run().succeeds().stdout)
+        .unwrap();
+    let lines =
+        ["vmrun run --kernel ot", "vmrun matrix --kernel=other --kernel deb", "vmrun kernel inspect oth"];
+    let mut zsh = shell("zsh", home.path());
+    zsh.args(["-f", "-c", TYPING, "zsh"]).arg(directory.path()).arg(&out).args(lines);
+    let screen = String::from_utf8_lossy(&zsh.output().unwrap().stdout).into_owned();
+    let typed = fs::read_to_string(out).unwrap_or_default();
+    let typed: Vec<&str> = typed.lines().map(str::trim_end).collect();
+    let expected = [
+        "vmrun run --kernel other",
+        "vmrun matrix --kernel=other --kernel debian:6.1",
+        "vmrun kernel inspect other",
+    ];
+    assert_eq!(typed, expected, "{screen}");
 }
 
 #[test]
