@@ -74,8 +74,10 @@ impl Cgroup {
         Some(Cgroup { directory, freezer: None })
     }
 
-    pub fn freezer_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.freezer.as_ref().map(AsFd::as_fd)
+    /// The same, without its like.
+    pub fn duplicate(&self) -> Option<Cgroup> {
+        let directory = fcntl_dupfd_cloexec(&self.directory, 0).ok()?;
+        Some(Cgroup { directory, freezer: None })
     }
 
     /// Lets the calling process join it, where clone(2) could not make it there.

@@ -1,8 +1,9 @@
-//! What of guest-init's a process finds open: nothing but its streams.
+//! What of guest-init's a child of it has open: what it needs.
 //!
-//! All of it is close-on-exec, which is too late: whoever looks up a path before that finds it in /proc/self/fd.
+//! All of it is close-on-exec. For the machine's processes that is too late: whoever looks up a path before finds it in
+//! /proc/self/fd. And children that execute nothing would keep alive what others end by closing.
 
-use rustix::fd::{AsRawFd, OwnedFd, RawFd};
+use rustix::fd::RawFd;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
@@ -13,17 +14,20 @@ const MOST: u64 = 1 << 20;
 
 /// In a child: closes all but descriptors 0 to 2 and `kept`. Nothing else that the child has open may be used, or
 /// dropped, from here on.
-pub fn close_all_but(kept: &OwnedFd) -> Result<(), Errno> {
-    let kept = kept.as_raw_fd();
-    for (first, last) in [(3, kept.saturating_sub(1)), (kept.saturating_add(1).max(3), RawFd::MAX)] {
-        if first <= last {
-            close_range(first, last)?;
-        }
+pub fn close_all_but(kept: &mut [RawFd]) -> Result<(), Errno> {
+    kept.sort_unstable();
+    let mut first = 3;
+    for descriptor in kept.iter().filter(|descriptor| **descriptor >= 3) {
+        close_range(first, descriptor.saturating_sub(1))?;
+        first = descriptor.saturating_add(1);
     }
-    Ok(())
+    close_range(first, RawFd::MAX)
 }
 
 fn close_range(first: RawFd, last: RawFd) -> Result<(), Errno> {
+    if first > last {
+        return Ok(());
+    }
     // SAFETY: the call takes three numbers. Those who own these descriptors do nothing with them any more, as the
     // caller of `close_all_but` sees to.
     match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
@@ -50,6 +54,7 @@ fn close_each(first: RawFd, last: RawFd) {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fd::{AsRawFd, OwnedFd};
     use rustix::fs::{Mode, OFlags, open};
 
     use super::*;
@@ -82,7 +87,7 @@ mod tests {
 
     #[test]
     fn all_but_one_are_closed_in_either_way() {
-        assert_eq!(open_after(|kept| close_all_but(kept).unwrap()), 0);
+        assert_eq!(open_after(|kept| close_all_but(&mut [kept.as_raw_fd()]).unwrap()), 0);
         let by_steps = |kept: &OwnedFd| {
             close_each(3, kept.as_raw_fd() - 1);
             close_each(kept.as_raw_fd() + 1, RawFd::MAX);

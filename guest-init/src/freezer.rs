@@ -62,7 +62,7 @@ const LEGACY: Words = Words {
 };
 
 impl Freezing {
-    /// Begins to freeze, or to thaw.
+    /// Begins to freeze, or to thaw. Where that fails, some of it may have begun.
     pub fn begin(cgroups: Vec<Cgroup>, freeze: bool, connection: &Rc<OwnedFd>) -> Result<Freezing, String> {
         if cgroups.is_empty() {
             return Err("the machine's kernel has no cgroups, by which processes are frozen".into());
@@ -74,13 +74,7 @@ impl Freezing {
             until: Instant::now() + PATIENCE,
         };
         for cgroup in cgroups {
-            match Moving::begin(cgroup, freeze) {
-                Ok(moving) => freezing.cgroups.push(moving),
-                Err(message) => {
-                    freezing.give_up();
-                    return Err(message);
-                }
-            }
+            freezing.cgroups.push(Moving::begin(cgroup, freeze)?);
         }
         Ok(freezing)
     }
@@ -108,12 +102,14 @@ impl Freezing {
         }
     }
 
-    /// Lets go on what has stood still in vain.
-    pub fn give_up(&self) {
-        for moving in self.cgroups.iter().filter(|_| self.freeze) {
-            let _ = moving.tell(false);
-        }
+    pub fn freezes(&self) -> bool {
+        self.freeze
     }
+}
+
+/// Lets go on what stands still, whenever it does.
+pub fn thaw(cgroup: Cgroup) {
+    let _ = Moving::begin(cgroup, false);
 }
 
 impl Moving {

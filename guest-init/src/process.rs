@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 use guest_protocol::{Init, Process, StartFailure};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::Mode;
 use rustix::io::{Errno, read, write};
 use rustix::process::{Pid, Rlimit, chdir, getcwd, setsid, umask};
@@ -194,7 +194,8 @@ impl Prepared {
     /// `report` is left of what is open, beside the streams.
     fn execute(&self, without_directory: StartFailure, report: &OwnedFd) -> Result<Infallible, NotStarted> {
         // Before any path of the image's is looked up: one of them may be below /proc/self/fd.
-        descriptors::close_all_but(report).map_err(|error| doing("cannot close what is open", error))?;
+        descriptors::close_all_but(&mut [report.as_raw_fd()])
+            .map_err(|error| doing("cannot close what is open", error))?;
         enter(&self.command.cwd).map_err(|error| {
             let failed = no_working_directory(self.command.cwd.to_bytes(), error);
             if error == Errno::NOENT { NotStarted { failure: without_directory, ..failed } } else { failed }

@@ -22,14 +22,23 @@ struct Found {
     row: ProcessRow,
 }
 
+/// What is told of processes' commands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Commands {
+    /// Their words. They are in the process's own memory, which may keep a reader waiting for ever.
+    Whole,
+    /// The names that the kernel has of them.
+    Names,
+}
+
 /// How many threads the machine's processes have, together.
 pub fn count() -> u64 {
-    found().iter().map(|process| process.threads).sum()
+    found(Commands::Names).iter().map(|process| process.threads).sum()
 }
 
 /// As many of the machine's processes as fit into a frame, the oldest first.
-pub fn list() -> Result<ProcessList, String> {
-    let rows = found().into_iter().map(|process| process.row).collect();
+pub fn list(commands: Commands) -> Result<ProcessList, String> {
+    let rows = found(commands).into_iter().map(|process| process.row).collect();
     Ok(fitting(rows, statistics::uptime()))
 }
 
@@ -52,19 +61,22 @@ fn fitting(mut rows: Vec<ProcessRow>, uptime: u64) -> ProcessList {
 }
 
 /// All processes but the kernel's, guest-init, and what guest-init does in processes of its own.
-fn found() -> Vec<Found> {
-    let own = fs::read("/proc/self/cmdline").unwrap_or_default();
+fn found(commands: Commands) -> Vec<Found> {
+    let own = fs::read_link("/proc/self/exe").ok();
     let mut found = Vec::new();
     for pid in numbers() {
         let directory = ["/proc/", &pid.to_string(), "/"].concat();
-        let file = |name: &str| fs::read([&directory, name].concat()).ok();
-        // One that ends in between is left out.
-        let (Some(stat), Some(status), Some(command)) = (file("stat"), file("status"), file("cmdline"))
-        else {
+        let path = |name: &str| [&directory, name].concat();
+        if own.is_some() && fs::read_link(path("exe")).ok() == own {
             continue;
+        }
+        // One that ends in between is left out.
+        let (Ok(stat), Ok(status)) = (fs::read(path("stat")), fs::read(path("status"))) else { continue };
+        let command = match commands {
+            Commands::Whole => fs::read(path("cmdline")).unwrap_or_default(),
+            Commands::Names => Vec::new(),
         };
-        let is_own = pid == std::process::id() || (!command.is_empty() && command == own);
-        if let Some(process) = parse(&stat, &status, &command).filter(|_| !is_own) {
+        if let Some(process) = parse(&stat, &status, &command) {
             found.push(Found { pid, ..process });
         }
     }

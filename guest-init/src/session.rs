@@ -154,7 +154,7 @@ impl Session {
         if self.listener.as_ref().and_then(Listener::deadline).is_some_and(|until| Instant::now() >= until) {
             self.accept();
         }
-        self.inquiries.turn();
+        self.inquiries.turn(&self.guest);
         for exec in self.pending.complete() {
             self.start(exec);
         }
@@ -228,7 +228,10 @@ impl Session {
             Hello::Stream(stream) => self.main.attach(stream, connection, carriage),
             Hello::Exec { token } => self.pending.control_came(token, connection),
             Hello::ExecStream { token, stream } => self.pending.stream_came(token, stream, connection),
-            Hello::Files => files::serve(connection, &self.guest, self.main.pid()),
+            Hello::Files => {
+                let way = files::serve(connection, &self.guest, self.main.pid());
+                way.into_iter().for_each(|way| self.inquiries.watch(way));
+            }
             Hello::Freeze | Hello::Thaw | Hello::Statistics | Hello::Processes => {
                 self.inquiries.ask(hello, connection, &self.guest);
             }
@@ -270,8 +273,8 @@ impl Session {
     fn reap(&mut self) {
         signals::acknowledge(&self.children);
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if !self.main.ended(pid, status) {
-                self.execs.iter_mut().any(|exec| exec.ended(pid, status));
+            if !self.main.ended(pid, status) && !self.execs.iter_mut().any(|exec| exec.ended(pid, status)) {
+                self.inquiries.ended(pid);
             }
         }
     }

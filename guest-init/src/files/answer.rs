@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, open, readlinkat, 
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::standstill::Standstill;
+use super::still::Still;
 use super::whiteout::is_for_others;
 use super::{Served, changes, layer, root, sync};
 use crate::errno::in_words;
@@ -77,8 +77,8 @@ fn carry_out<R: Read, W: Write>(
         Request::Changes => changes::send(layers()?, to).map_err(|error| error.to_string()),
         Request::Layer { freeze } => {
             // Without a process there is nobody who could be in the way.
-            let _standstill = match served.view.is_some() && *freeze {
-                true => Some(Standstill::begin(served.guest.frozen_together(), served.connection)?),
+            let _still = match served.view.is_some() && *freeze {
+                true => Some(Still::begin(&served.parent)?),
                 false => None,
             };
             let layers = layers()?;

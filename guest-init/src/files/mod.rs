@@ -9,7 +9,7 @@ mod changes;
 mod layer;
 mod placeholders;
 mod root;
-mod standstill;
+mod still;
 mod sync;
 mod whiteout;
 
@@ -22,17 +22,15 @@ use std::time::Duration;
 
 use guest_protocol::files::{ItemReader, ItemWriter, Request};
 use guest_protocol::frame;
-use rustix::fd::{AsRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Pid;
 
-use crate::cgroup::Cgroup;
+use crate::descriptors::close_all_but;
 use crate::guest::Guest;
 use crate::{image_init, log, signals};
-
-/// Descriptors beyond this are not looked for where the kernel cannot close a range of them.
-const MAX_DESCRIPTOR: RawFd = 1024;
 
 /// How long the host may take nothing of an answer while the machine's processes stand still.
 const HOST_PATIENCE: Duration = Duration::from_secs(60);
@@ -40,43 +38,49 @@ const HOST_PATIENCE: Duration = Duration::from_secs(60);
 /// What there is to serve from.
 pub struct Served<'a> {
     pub guest: &'a Guest,
-    pub connection: &'a Rc<OwnedFd>,
+    connection: &'a Rc<OwnedFd>,
+    /// The way to guest-init's main process, which has processes stand still.
+    parent: OwnedFd,
     /// Whether the machine has a process, and so a view of its own.
     view: Option<OwnedFd>,
 }
 
-/// Serves the connection in a child. `process` is the machine's own, while it runs.
-pub fn serve(connection: &Rc<OwnedFd>, guest: &Guest, process: Option<Pid>) {
+/// Serves the connection in a child, whose way to the caller is returned. `process` is the machine's own, while it runs.
+pub fn serve(connection: &Rc<OwnedFd>, guest: &Guest, process: Option<Pid>) -> Option<OwnedFd> {
     // Looked up here: a child's own /proc may be another one.
     let view = process.and_then(|pid| {
         let path = ["/proc/", &pid.as_raw_nonzero().to_string(), "/ns/mnt"].concat();
         open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
     });
-    let served = Served { guest, connection, view };
+    let (way, parent) =
+        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).ok()?;
+    fcntl_getfl(&way).and_then(|flags| fcntl_setfl(&way, flags | OFlags::NONBLOCK)).ok()?;
+    let served = Served { guest, connection, parent, view };
     // SAFETY: guest-init has one thread, so the child's copy of memory is whole and no lock in it is
     // held by a thread that it does not have.
     match unsafe { libc::fork() } {
-        -1 => log::note("there is no process to serve files"),
+        -1 => {
+            log::note("there is no process to serve files");
+            None
+        }
         0 => {
             attend(&served);
             // SAFETY: ends this child at once, without anything of the parent's being run or flushed.
             unsafe { libc::_exit(0) };
         }
-        _ => {}
+        _ => Some(way),
     }
 }
 
 /// The child's life. What goes wrong with the connection itself cannot be told to anybody.
 fn attend(served: &Served<'_>) {
-    let Served { guest, connection, view } = served;
-    let mut kept = vec![connection.as_raw_fd()];
+    let Served { guest, connection, parent, view } = served;
+    let mut kept = vec![connection.as_raw_fd(), parent.as_raw_fd()];
     if let Some(layers) = guest.layers() {
         kept.extend([layers.upper.as_raw_fd(), layers.lower.as_raw_fd()]);
     }
-    let freezer = guest.cgroup.as_ref().and_then(Cgroup::freezer_fd);
-    kept.extend(freezer.as_ref().map(AsRawFd::as_raw_fd));
     kept.extend(view.as_ref().map(AsRawFd::as_raw_fd));
-    close_others(kept);
+    let _ = close_all_but(&mut kept);
     image_init::be_spared_no_more();
     signals::reset();
     // A host that is gone may leave something to undo.
@@ -93,32 +97,4 @@ fn attend(served: &Served<'_>) {
     let mut from = ItemReader::new(&connection);
     let mut to = ItemWriter::new(&connection);
     let _ = answer::answer(&request, served, &mut from, &mut to);
-}
-
-/// Closes every descriptor from 3 on but these: the child would keep alive what others end by closing.
-fn close_others(mut kept: Vec<RawFd>) {
-    kept.sort_unstable();
-    let mut first = 3;
-    for fd in kept {
-        close_range(first, fd - 1);
-        first = fd + 1;
-    }
-    close_range(first, RawFd::MAX);
-}
-
-fn close_range(first: RawFd, last: RawFd) {
-    if first > last {
-        return;
-    }
-    // SAFETY: the descriptors belong to owners in this process's copy of guest-init that are never
-    // used nor dropped: the child ends by _exit.
-    unsafe {
-        if libc::syscall(libc::SYS_close_range, first, last, 0) == 0 {
-            return;
-        }
-        // Before Linux 5.9.
-        for fd in first..=last.min(MAX_DESCRIPTOR) {
-            libc::close(fd);
-        }
-    }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::process;
+use std::thread;
+use std::time::Duration;
 
 use tests::{Detached, machine, setting, vmrun};
 
@@ -91,23 +93,49 @@ fn a_committed_image_runs_and_its_base_has_not_changed() {
     assert_eq!(base(), before);
 }
 
+/// Also when another commit, which began before, is done before.
 #[test]
 fn processes_stand_still_while_they_are_committed() {
-    let made = Made("committed:still");
+    let (made, other) = (Made("committed:still"), Made("committed:too"));
     // Both are written one after the other, and are far from one another in the layer.
     let script = "mkdir /d; cd /d; for i in 1 2 3 4 5 6 7 8; do cat /bin/busybox; done >m; echo up; n=0;
         while :; do n=$((n + 1)); echo $n >a.new; mv a.new a; echo $n >z.new; mv z.new z; done";
     let machine = Detached::shell(&[], "busybox", script);
     machine.logs("up");
-    vmrun(["commit", "-q", &machine.id, made.0]).run().succeeds();
-    let seen = tests::machine(made.0).shell("cat /d/a /d/z").run().succeeds().text();
-    let numbers: Vec<i64> = seen.lines().map(|line| line.parse().unwrap()).collect();
-    let [a, z] = numbers[..] else { panic!("{seen}") };
-    assert!((0..=1).contains(&(a - z)), "{a} and {z} are not of one moment");
+    let commit = |image| vmrun(["commit", "-q", &machine.id, image]).patience(Duration::from_secs(400));
+    let first = commit(other.0).start();
+    thread::sleep(Duration::from_millis(300));
+    commit(made.0).run().succeeds();
+    first.wait().succeeds();
+    for image in [&made, &other] {
+        let seen = tests::machine(image.0).shell("cat /d/a /d/z").run().succeeds().text();
+        let numbers: Vec<i64> = seen.lines().map(|line| line.parse().unwrap()).collect();
+        let [a, z] = numbers[..] else { panic!("{seen}") };
+        assert!((0..=1).contains(&(a - z)), "{a} and {z} are not of one moment");
+    }
     // And they go on.
     let count = || machine.exec("cat /d/a").succeeds().text();
     let first = count();
     assert_ne!(first, count());
+}
+
+#[test]
+fn a_machine_that_is_paused_during_a_commit_stays_so() {
+    let made = Made("committed:paused");
+    let script = "mkdir /d; cd /d; for i in 1 2 3 4 5 6 7 8; do cat /bin/busybox; done >m; n=0;
+        while :; do n=$((n + 1)); echo $n >a; done";
+    let machine = Detached::shell(&[], "busybox", script);
+    machine.exec("while ! test -e /d/a; do sleep 0.1; done").succeeds();
+    let commit = vmrun(["commit", "-q", &machine.id, made.0]).start();
+    thread::sleep(Duration::from_millis(300));
+    machine.vmrun(&["pause"], &[]).run().succeeds();
+    commit.wait().succeeds();
+    machine.becomes("paused");
+    // Only its processes know whether that is so.
+    machine.vmrun(&["exec"], &["true"]).run().is_refused(&["paused"]);
+    machine.vmrun(&["unpause"], &[]).run().succeeds();
+    let count = || machine.exec("cat /d/a").succeeds().text();
+    assert_ne!(count(), count());
 }
 
 #[test]
@@ -118,7 +146,7 @@ fn a_commit_that_is_killed_leaves_a_machine_that_runs_and_no_image() {
     machine.exec("while ! test -e /d/a; do sleep 0.1; done").succeeds();
     let commit = vmrun(["commit", "-q", &machine.id, "committed:not"]).start();
     // Wherever it is by then: the processes are not held up for longer than it lives.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300));
     commit.signal(rustix::process::Signal::KILL);
     assert_eq!(commit.wait().code(), 137);
     let advances =
