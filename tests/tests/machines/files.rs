@@ -274,6 +274,18 @@ fn files_that_change_meanwhile_are_copied_whole_or_with_a_word() {
 }
 
 #[test]
+fn a_machine_without_sys_is_exported() {
+    let machine = Detached::run(&[], "busybox", IDLE);
+    machine.exec("umount -l /sys && rmdir /sys && echo kept >/kept").succeeds();
+    let archive = vmrun(["export", &machine.id]).run().succeeds().stdout;
+    let names = names(&archive);
+    assert!(
+        names.contains(&"kept".to_owned()) && !names.iter().any(|name| name.starts_with("sys")),
+        "{names:?}"
+    );
+}
+
+#[test]
 fn full_disks_are_said_in_a_line() {
     let machine = Detached::run(&["--disk-size", "32m"], "busybox", IDLE);
     let host = tempfile::tempdir().unwrap();
