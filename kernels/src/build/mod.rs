@@ -6,7 +6,7 @@ mod fragment;
 mod make;
 mod options;
 mod package;
-mod source;
+mod source_code;
 mod tools;
 
 use std::fs::{self, File};
@@ -22,7 +22,7 @@ pub use error::Error;
 use fragment::Wishes;
 use make::Make;
 pub use package::{PackageArchive, SourcePackage};
-pub use source::Source;
+pub use source_code::Source;
 
 /// The largest fragment that is read, in bytes.
 const FRAGMENT_LIMIT: u64 = 1 << 20;
@@ -130,7 +130,7 @@ impl Builder {
     /// Leaves nothing in `directory` but the kernel, its configuration and the log.
     fn make(
         &self,
-        source: &source::Looked,
+        source: &source_code::Looked,
         wishes: &Wishes,
         jobs: usize,
         directory: &Path,
