@@ -74,6 +74,20 @@ fn garbage_on_the_sockets_harms_nobody() {
     machine.vmrun(&["stop", "-t", "0"], &[]).run().succeeds();
 }
 
+/// How far a machine has come is told once a step, whatever else its guest writes to the port that tells it; and who
+/// attends the machine has time for those who ask for something.
+#[test]
+fn a_guest_that_stamps_without_end_is_stopped_as_any_other() {
+    let machine = Detached::run(&[], "busybox", &["probe", "stamp"]);
+    machine.logs("stamping");
+    assert_eq!(machine.exec("sleep 2; echo alive").succeeds().text(), "alive\n");
+    let events = fs::read_to_string(Path::new(&setting("VMRUN_HOME")).join("events.log")).unwrap();
+    let starts = |line: &&str| line.contains("\"start\"") && line.contains(&machine.id[..12]);
+    assert_eq!(events.lines().filter(starts).count(), 1);
+    machine.vmrun(&["stop", "-t", "1"], &[]).patience(Duration::from_secs(20)).run().succeeds();
+    machine.becomes("exited");
+}
+
 /// The state directory is on a file system of its own, which the guest fills.
 #[test]
 fn a_full_disk_on_the_host_is_an_error_in_the_guest_and_not_its_end() {

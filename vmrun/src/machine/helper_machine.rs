@@ -21,7 +21,8 @@ use kernels::Kernel;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Event, MachineConfig, MachineDirectory, MachineId, MachineLock, Machines, Monitor, connect, plan,
+    Event, EventPlace, MachineConfig, MachineDirectory, MachineId, MachineLock, Machines, Monitor, connect,
+    plan, tell_events,
 };
 use crate::home::{Home, private_directory};
 use crate::place::{Place, Socket};
@@ -182,7 +183,10 @@ impl Drop for Runtime {
 }
 
 enum Happening {
-    Monitor(Event),
+    Monitor {
+        event: Event,
+        _place: EventPlace,
+    },
     MonitorGone,
     Guest(GuestMessage),
     /// The command is done, or gone.
@@ -200,8 +204,8 @@ fn await_guest(
     loop {
         let happening = happenings.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         match happening.map_err(|_| anyhow!("the machine's helper did not come up"))? {
-            Happening::Monitor(Event::Started { .. }) => kernel.require_in_place()?,
-            Happening::Monitor(Event::Stamp { byte, .. }) => match Stamp::from_byte(byte) {
+            Happening::Monitor { event: Event::Started { .. }, .. } => kernel.require_in_place()?,
+            Happening::Monitor { event: Event::Stamp { byte, .. }, .. } => match Stamp::from_byte(byte) {
                 Some(Stamp::RootfsReady) => has_root = true,
                 Some(Stamp::Listening) if control.is_none() => {
                     let mut connections = connect(socket, &[Hello::Control])?;
@@ -239,8 +243,10 @@ fn farewell(happenings: &Receiver<Happening>, control: &UnixStream) -> Result<()
     let deadline = Instant::now() + FAREWELL;
     loop {
         match happenings.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Happening::Monitor(Event::Ended { .. }) | Happening::MonitorGone) => return Ok(()),
-            Ok(Happening::Monitor(Event::Failed { message })) => bail!(message),
+            Ok(Happening::Monitor { event: Event::Ended { .. }, .. } | Happening::MonitorGone) => {
+                return Ok(());
+            }
+            Ok(Happening::Monitor { event: Event::Failed { message }, .. }) => bail!(message),
             Ok(_) => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 bail!("the machine's helper did not power off: what was changed may not have lasted")
@@ -252,8 +258,8 @@ fn farewell(happenings: &Receiver<Happening>, control: &UnixStream) -> Result<()
 /// An error if this is the end.
 fn ended(happening: Happening) -> Result<()> {
     match happening {
-        Happening::Monitor(Event::Failed { message }) => bail!(message),
-        Happening::Monitor(Event::Ended { end, .. }) => {
+        Happening::Monitor { event: Event::Failed { message }, .. } => bail!(message),
+        Happening::Monitor { event: Event::Ended { end, .. }, .. } => {
             bail!("the machine's helper ended by itself: {end:?}")
         }
         Happening::MonitorGone => bail!("the helper's monitor process died: see `dmesg` for why"),
@@ -261,13 +267,10 @@ fn ended(happening: Happening) -> Result<()> {
     }
 }
 
-fn read_events(mut events: impl Read, happen: Sender<Happening>) {
-    while let Ok(event) = frame::read::<Event>(&mut events) {
-        if happen.send(Happening::Monitor(event)).is_err() {
-            return;
-        }
+fn read_events(events: impl Read, happen: Sender<Happening>) {
+    if tell_events(events, |event, place| happen.send(Happening::Monitor { event, _place: place }).is_ok()) {
+        let _ = happen.send(Happening::MonitorGone);
     }
-    let _ = happen.send(Happening::MonitorGone);
 }
 
 fn read_messages(from: UnixStream, happen: Sender<Happening>) {

@@ -9,10 +9,11 @@ use std::io::{self, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
-use guest_protocol::frame;
+use guest_protocol::{Stamp, frame};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use vmm::{EventFd, Machine, MachineSpec, Observer, Trouble};
 
@@ -113,13 +114,15 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// The way to the starter, shared by the threads of the monitor.
 struct Events {
     way: Mutex<File>,
+    /// How far the guest has come.
+    stamp: AtomicU8,
     lines: Mutex<StampLines>,
 }
 
 impl Events {
     fn new() -> Result<Events> {
         let way = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        Ok(Events { way: Mutex::new(way), lines: Mutex::default() })
+        Ok(Events { way: Mutex::new(way), stamp: 0.into(), lines: Mutex::default() })
     }
 
     fn send(&self, event: &Event) {
@@ -131,8 +134,11 @@ impl Events {
 }
 
 impl Observer for Events {
+    /// A guest comes a step further each time; whatever else it writes is nothing that anybody waits for.
     fn stamp(&self, byte: u8) {
-        self.send(&Event::Stamp { byte, at: now() });
+        if Stamp::from_byte(byte).is_some() && self.stamp.fetch_max(byte, Ordering::AcqRel) < byte {
+            self.send(&Event::Stamp { byte, at: now() });
+        }
     }
 
     fn serial(&self, bytes: &[u8]) {

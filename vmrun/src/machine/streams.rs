@@ -18,6 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Connects to guest-init once for each greeting. All are asked for before any answer is awaited.
 pub fn connect(socket: &Socket, hellos: &[Hello]) -> Result<Vec<UnixStream>> {
+    connect_within(PATIENCE, socket, hellos)
+}
+
+/// The same, of a guest that has so long to accept each.
+pub fn connect_within(patience: Duration, socket: &Socket, hellos: &[Hello]) -> Result<Vec<UnixStream>> {
     let mut connections = Vec::new();
     for _ in hellos {
         let mut connection =
@@ -26,8 +31,8 @@ pub fn connect(socket: &Socket, hellos: &[Hello]) -> Result<Vec<UnixStream>> {
         connections.push(connection);
     }
     for (connection, hello) in connections.iter_mut().zip(hellos) {
-        connection.set_read_timeout(Some(PATIENCE))?;
-        await_acceptance(connection)?;
+        connection.set_read_timeout(Some(patience))?;
+        await_acceptance(connection, patience)?;
         connection.set_read_timeout(None)?;
         frame::write(connection, hello)?;
     }
@@ -35,12 +40,12 @@ pub fn connect(socket: &Socket, hellos: &[Hello]) -> Result<Vec<UnixStream>> {
 }
 
 /// Reads the line `OK <port>`, byte by byte, for what follows belongs to the stream.
-fn await_acceptance(connection: &mut UnixStream) -> Result<()> {
+fn await_acceptance(connection: &mut UnixStream, patience: Duration) -> Result<()> {
     let mut line = Vec::new();
     let mut byte = [0];
     while line.last() != Some(&b'\n') {
         let count = connection.read(&mut byte).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => anyhow!("the machine has not answered for {PATIENCE:?}"),
+            io::ErrorKind::WouldBlock => anyhow!("the machine has not answered for {patience:?}"),
             _ => error.into(),
         })?;
         if line.len() > 32 || count == 0 {

@@ -1,5 +1,6 @@
 //! One life of a machine: from its monitor's start to its end.
 
+mod connections;
 mod requests;
 
 use std::io::{BufRead, BufReader, Read};
@@ -14,11 +15,15 @@ use kernels::Kernel;
 use rootfs_builder::store::Image;
 use vmm::{End, Trouble};
 
+pub use self::connections::Connected;
+use self::connections::Streams;
 use self::requests::{Harder, Timed};
 use super::protocol::{FromClient, Request, ToClient};
 use super::server::{Asker, Client};
 use super::{Supervisor, for_clients};
-use crate::machine::{Ending, Event, KernelLog, Monitor, Outcome, connect, plan};
+use crate::machine::{
+    Ending, Event, EventPlace, KernelLog, Monitor, Outcome, connect_within, plan, tell_events,
+};
 
 /// How many lines of the kernel's log are shown when it panics.
 const PANIC_LINES: usize = 12;
@@ -43,8 +48,16 @@ const STACK: usize = 128 << 10;
 
 /// Something that happened, from whichever side.
 pub enum Happening {
-    Monitor(Event),
+    Monitor {
+        event: Event,
+        _place: EventPlace,
+    },
     MonitorGone,
+    /// The guest has accepted what we connected to, or has not.
+    Connected {
+        life: u32,
+        what: Result<Connected>,
+    },
     Guest(GuestMessage),
     Attached(Client, Vec<(Stream, UnixStream)>),
     Said(FromClient),
@@ -64,7 +77,9 @@ pub struct Life {
     log: KernelLog,
     /// The control stream, from when guest-init listens.
     control: Option<UnixStream>,
-    streams_connected: bool,
+    /// What is to be told of the process's start, once there is a control stream.
+    process_started: Option<ToClient>,
+    streams: Streams,
     /// The guest has not taken what it was told.
     deaf: bool,
     monitor_gone: bool,
@@ -113,7 +128,8 @@ impl Life {
             monitor,
             log: KernelLog::new(file),
             control: None,
-            streams_connected: false,
+            process_started: None,
+            streams: Streams::Missing,
             deaf: false,
             monitor_gone: false,
             last_word: None,
@@ -149,10 +165,10 @@ impl Life {
 
     fn until_the_end(&mut self, supervisor: &mut Supervisor) -> Result<Outcome> {
         loop {
-            if self.control.is_some() && !self.streams_connected && supervisor.may_begin() {
+            if self.control.is_some() && self.streams == Streams::Missing && supervisor.may_begin() {
                 self.connect_streams(supervisor)?;
             }
-            if self.last_word.is_some() && supervisor.outputs.is_over() {
+            if self.last_word.is_some() && self.streams != Streams::Coming && supervisor.outputs.is_over() {
                 return Ok(self.farewell(supervisor));
             }
             // Also when there is always something to do.
@@ -176,13 +192,17 @@ impl Life {
     }
 
     fn next_deadline(&self, supervisor: &Supervisor) -> Option<Instant> {
-        let begin = (!self.streams_connected && !supervisor.begun).then_some(supervisor.begin_until);
+        let begin = (self.streams == Streams::Missing && !supervisor.begun).then_some(supervisor.begin_until);
         self.harder.map(|(at, _)| at).into_iter().chain(begin).min()
     }
 
     fn happened(&mut self, happening: Happening, supervisor: &mut Supervisor) -> Result<Option<Outcome>> {
         match happening {
-            Happening::Monitor(event) => return self.event(event, supervisor),
+            Happening::Monitor { event, .. } => return self.event(event, supervisor),
+            Happening::Connected { life, what } if life == supervisor.state.restarts => {
+                self.connected(what, supervisor)?;
+            }
+            Happening::Connected { .. } => {}
             Happening::MonitorGone => {
                 self.monitor_gone = true;
                 return Ok(Some(match self.last_word.take() {
@@ -200,8 +220,9 @@ impl Life {
                 self.last_word = Some(message);
                 supervisor.input.end();
                 if !ran {
+                    self.streams = Streams::There;
                     supervisor.outputs.abandon();
-                } else if !self.streams_connected {
+                } else if self.streams == Streams::Missing {
                     // It ended before anybody came: its output is there to be taken.
                     supervisor.begun = true;
                     self.connect_streams(supervisor)?;
@@ -220,11 +241,16 @@ impl Life {
     }
 
     fn event(&mut self, event: Event, supervisor: &mut Supervisor) -> Result<Option<Outcome>> {
-        if let Some(message) = for_clients(&event) {
-            supervisor.tell_progress(message);
+        let process = matches!(event, Event::Stamp { byte, .. } if byte == Stamp::ProcessStarted as u8);
+        match for_clients(&event) {
+            // Whoever hears of it may ask for what takes the control stream.
+            Some(message) if process && self.control.is_none() => self.process_started = Some(message),
+            Some(message) => supervisor.tell_progress(message),
+            None => {}
         }
         match event {
-            Event::Stamp { byte, .. } if byte == Stamp::Listening as u8 && self.control.is_none() => {
+            // Once in a life, as a stamp comes.
+            Event::Stamp { byte, .. } if byte == Stamp::Listening as u8 => {
                 self.connect_control(supervisor)?;
             }
             Event::Stamp { byte, .. } if byte == Stamp::ProcessStarted as u8 => {
@@ -256,44 +282,6 @@ impl Life {
         Ok(None)
     }
 
-    fn connect_control(&mut self, supervisor: &mut Supervisor) -> Result<()> {
-        let mut connections = connect(&supervisor.vsock_socket(), &[Hello::Control])?;
-        let control = connections.pop().context("the machine's control stream is missing")?;
-        // A guest that does not listen holds nobody up.
-        control.set_write_timeout(Some(DEAFNESS))?;
-        let (reader, happen) = (control.try_clone()?, supervisor.happen.clone());
-        thread::Builder::new().stack_size(STACK).spawn(move || {
-            while let Ok(message) = frame::read::<GuestMessage>(&reader) {
-                if happen.send(Happening::Guest(message)).is_err() {
-                    return;
-                }
-            }
-        })?;
-        self.control = Some(control);
-        Ok(())
-    }
-
-    fn connect_streams(&mut self, supervisor: &mut Supervisor) -> Result<()> {
-        self.streams_connected = true;
-        let streams: &[Stream] = match (supervisor.config.tty, supervisor.config.open_stdin) {
-            (true, _) => &[Stream::Terminal],
-            (false, true) => &[Stream::Stdout, Stream::Stderr, Stream::Stdin],
-            (false, false) => &[Stream::Stdout, Stream::Stderr],
-        };
-        let hellos: Vec<Hello> = streams.iter().map(|stream| Hello::Stream(*stream)).collect();
-        for (stream, connection) in streams.iter().zip(connect(&supervisor.vsock_socket(), &hellos)?) {
-            match stream {
-                Stream::Stdin => supervisor.input.open(connection),
-                Stream::Terminal => {
-                    supervisor.input.open(connection.try_clone()?);
-                    supervisor.outputs.carry(*stream, connection, supervisor.happen.clone())?;
-                }
-                _ => supervisor.outputs.carry(*stream, connection, supervisor.happen.clone())?,
-            }
-        }
-        Ok(())
-    }
-
     /// The guest's last word has been said and all output carried: the machine may go.
     fn farewell(&mut self, supervisor: &mut Supervisor) -> Outcome {
         let outcome = self.last_word.take().map(|message| Outcome::of(message, "the machine"));
@@ -306,7 +294,8 @@ impl Life {
 
     /// Has the machine end, and writes what its kernel has logged until then to the record.
     fn save_kernel_log(&mut self, supervisor: &Supervisor) {
-        let log = connect(&supervisor.vsock_socket(), &[Hello::Stream(Stream::KernelLog)]);
+        let log =
+            connect_within(LOG_PATIENCE, &supervisor.vsock_socket(), &[Hello::Stream(Stream::KernelLog)]);
         self.send(&HostMessage::Close);
         let Some(stream) = log.ok().and_then(|mut connections| connections.pop()) else { return };
         let timed = Timed { stream, until: Instant::now() + LOG_PATIENCE };
@@ -321,14 +310,15 @@ impl Life {
         loop {
             match supervisor.happenings.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(
-                    Happening::Monitor(Event::Ended { .. } | Event::Failed { .. }) | Happening::MonitorGone,
+                    Happening::Monitor { event: Event::Ended { .. } | Event::Failed { .. }, .. }
+                    | Happening::MonitorGone,
                 ) => return,
-                Ok(Happening::Monitor(Event::Trouble(trouble))) => self.troubles.push(trouble),
+                Ok(Happening::Monitor { event: Event::Trouble(trouble), .. }) => self.troubles.push(trouble),
                 Ok(Happening::Request(request, asker)) if request.awaits_end() => {
                     supervisor.will_answer(asker)
                 }
                 Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine is about to end".into())),
-                Ok(Happening::Monitor(_)) => {}
+                Ok(Happening::Monitor { .. }) => {}
                 Ok(happening) => supervisor.client_happening(happening, None),
                 Err(_) => {
                     let notice =
@@ -390,11 +380,11 @@ fn collect_rest(
     while !monitor_gone || !supervisor.outputs.is_over() {
         let left = until.saturating_duration_since(Instant::now());
         match supervisor.happenings.recv_timeout(left) {
-            Ok(Happening::Monitor(Event::Trouble(trouble))) => troubles.push(trouble),
-            Ok(Happening::Monitor(Event::Serial(bytes))) => log.write(&bytes),
+            Ok(Happening::Monitor { event: Event::Trouble(trouble), .. }) => troubles.push(trouble),
+            Ok(Happening::Monitor { event: Event::Serial(bytes), .. }) => log.write(&bytes),
             Ok(Happening::MonitorGone) => monitor_gone = true,
             Ok(Happening::OutputOver { generation }) => supervisor.outputs.one_is_over(generation),
-            Ok(Happening::Monitor(_) | Happening::Guest(_)) => {}
+            Ok(Happening::Monitor { .. } | Happening::Guest(_)) => {}
             Ok(Happening::Request(request, asker)) if request.awaits_end() => supervisor.will_answer(asker),
             Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine has just ended".into())),
             Ok(happening) => supervisor.client_happening(happening, None),
@@ -406,11 +396,8 @@ fn collect_rest(
     }
 }
 
-fn read_events(mut events: impl Read, happen: &Sender<Happening>) {
-    while let Ok(event) = frame::read::<Event>(&mut events) {
-        if happen.send(Happening::Monitor(event)).is_err() {
-            return;
-        }
+fn read_events(events: impl Read, happen: &Sender<Happening>) {
+    if tell_events(events, |event, place| happen.send(Happening::Monitor { event, _place: place }).is_ok()) {
+        let _ = happen.send(Happening::MonitorGone);
     }
-    let _ = happen.send(Happening::MonitorGone);
 }

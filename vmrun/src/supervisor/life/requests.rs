@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use guest_protocol::{Hello, HostMessage, frame};
 
 use super::{KILL, Life};
-use crate::machine::{Outcome, Status, connect};
+use crate::machine::{Outcome, Status, connect_within};
 use crate::supervisor::Supervisor;
 use crate::supervisor::protocol::{Ended, FromClient, Reply, Request};
 use crate::supervisor::server::Asker;
@@ -139,7 +139,7 @@ impl Life {
             return Err("the machine has not started yet".into());
         }
         let ask = || -> Result<Result<(), String>> {
-            let mut connections = connect(&supervisor.vsock_socket(), &[hello])?;
+            let mut connections = connect_within(FREEZE_PATIENCE, &supervisor.vsock_socket(), &[hello])?;
             let connection = connections.pop().context("no connection")?;
             Ok(frame::read(Timed { stream: connection, until: Instant::now() + FREEZE_PATIENCE })?)
         };
