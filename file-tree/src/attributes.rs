@@ -1,12 +1,15 @@
 //! What an inode has beside its content: owner, mode, time, extended attributes.
 
+use std::ffi::OsStr;
+
 use guest_protocol::files::{Entry, Kind, MAX_XATTRS, Time, Xattr};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{
-    Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fgetxattr, flistxattr, fsetxattr,
-    futimens,
+    AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
+    fgetxattr, flistxattr, fsetxattr, futimens, makedev, utimensat,
 };
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 /// Leaves a file's time of access as it is.
 pub const OMIT: Timespec = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
@@ -79,6 +82,40 @@ pub fn apply(file: impl AsFd, entry: &Entry, owners: bool, mode: u16) -> Result<
     fchmod(file, Mode::from_raw_mode(mode.into()))?;
     futimens(file, &times(entry))?;
     Ok(unset)
+}
+
+/// Gives owner and time to what cannot be opened but with O_PATH, `name` in `parent`.
+pub fn apply_unopened(
+    inode: BorrowedFd<'_>,
+    (parent, name): (BorrowedFd<'_>, &OsStr),
+    entry: &Entry,
+    owners: bool,
+) -> Result<(), Errno> {
+    if owners {
+        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        chownat(inode, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+    }
+    match utimensat(inode, c"", &times(entry), AtFlags::EMPTY_PATH) {
+        // Before Linux 5.8 only by name, which may be another file's by now: one's time, and nothing that matters.
+        Err(Errno::INVAL) => utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW),
+        set => set,
+    }
+}
+
+/// Whether an inode can be one that was just made as `kind` by this process, and nobody else's that was given its name.
+/// `owners` says that it is to become another's.
+pub fn is_just_made(stat: &Stat, kind: &Kind, owners: bool) -> bool {
+    let (wanted, device) = match kind {
+        Kind::Symlink(_) => (FileType::Symlink, None),
+        Kind::Fifo => (FileType::Fifo, None),
+        Kind::CharacterDevice(major, minor) => (FileType::CharacterDevice, Some(makedev(*major, *minor))),
+        Kind::BlockDevice(major, minor) => (FileType::BlockDevice, Some(makedev(*major, *minor))),
+        Kind::Directory | Kind::File(_) | Kind::HardLink(_) => return false,
+    };
+    FileType::from_raw_mode(stat.st_mode) == wanted
+        && device.is_none_or(|device| stat.st_rdev == device)
+        && stat.st_nlink == 1
+        && (!owners || stat.st_uid == geteuid().as_raw())
 }
 
 /// Names of extended attributes that a file system did not take.

@@ -6,6 +6,7 @@
 //! [`guest_protocol::files`].
 
 mod attributes;
+mod left_out;
 mod reader;
 mod steps;
 mod writer;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io::Write;
+use std::time::Duration;
 
 use guest_protocol::files::{Entry, Item, ItemWriter, Kind, MAX_PATH};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,6 +19,14 @@ const PIECE: usize = 64 << 10;
 /// A file that has no size and yet content, as those of /proc, is sent up to so many bytes.
 const MAX_UNSIZED: usize = 4 << 20;
 
+/// How long all the holders of leases on a tree's files may take, together. The kernel leaves one of them 45 seconds
+/// (fs.lease-break-time); who has lost one cannot have it back as long as the file is read.
+const LEASE_PATIENCE: Duration = Duration::from_secs(60);
+const LEASE_STEP: Duration = Duration::from_millis(20);
+
+/// How often a word is said of it.
+const LEASE_WORD: Duration = Duration::from_secs(10);
+
 /// Sends trees of files. What changes meanwhile is sent as it is found: a file that shrinks is made up
 /// with zeroes, one that grows is cut, and a warning says so.
 pub struct TreeReader<'a, W: Write> {
@@ -28,13 +37,16 @@ pub struct TreeReader<'a, W: Write> {
     /// Files with several names, by device and inode, and the first of the names.
     links: HashMap<(u64, u64), Vec<u8>>,
     piece: Vec<u8>,
+    /// How long leases are still waited for.
+    patience: Duration,
 }
 
 impl<'a, W: Write> TreeReader<'a, W> {
     /// Extended attributes are sent when their name is `wanted_xattrs`.
     pub fn new(writer: &'a mut ItemWriter<W>, wanted_xattrs: fn(&[u8]) -> bool) -> TreeReader<'a, W> {
         let (links, piece) = (HashMap::new(), vec![0; PIECE]);
-        TreeReader { writer, wanted_xattrs, leave_out: &|_| false, adapt: |_| {}, links, piece }
+        let patience = LEASE_PATIENCE;
+        TreeReader { writer, wanted_xattrs, leave_out: &|_| false, adapt: |_| {}, links, piece, patience }
     }
 
     /// Leaves out what has one of these paths, and everything below it.
@@ -81,21 +93,37 @@ impl<'a, W: Write> TreeReader<'a, W> {
             Err(Errno::NOENT) => return Ok(None),
             stat => stat.to("look at", path)?,
         };
-        match FileType::from_raw_mode(stat.st_mode) {
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => return self.directory(parent, name, path),
-            FileType::Socket => self.warn(path, "is a socket and was left out")?,
-            _ if self.is_link(&stat, path)? => {}
-            FileType::RegularFile => self.file(parent, name, path)?,
+            FileType::Socket => {
+                self.warn(path, "is a socket and was left out")?;
+                return Ok(None);
+            }
+            _ if self.is_link(&stat, path)? => return Ok(None),
+            FileType::RegularFile => {
+                if let Some(sent) = self.file(parent, name, path)? {
+                    self.remember(&sent, path);
+                }
+                return Ok(None);
+            }
             FileType::Symlink => match readlinkat(parent, name, Vec::new()) {
-                Ok(target) => self.send(entry(path, Kind::Symlink(target.into_bytes()), &stat))?,
-                Err(Errno::NOENT | Errno::INVAL) => self.changed(path)?,
+                Ok(target) => Kind::Symlink(target.into_bytes()),
+                Err(Errno::NOENT | Errno::INVAL) => {
+                    self.changed(path)?;
+                    return Ok(None);
+                }
                 Err(error) => return Err(error).to("read the link", path),
             },
             kind => match special(kind, &stat) {
-                Some(kind) => self.send(entry(path, kind, &stat))?,
-                None => self.warn(path, "is of an unknown type and was left out")?,
+                Some(kind) => kind,
+                None => {
+                    self.warn(path, "is of an unknown type and was left out")?;
+                    return Ok(None);
+                }
             },
-        }
+        };
+        self.send(entry(path, kind, &stat))?;
+        self.remember(&stat, path);
         Ok(None)
     }
 
@@ -125,19 +153,29 @@ impl<'a, W: Write> TreeReader<'a, W> {
         Ok(Some(directory))
     }
 
-    fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<()> {
+    /// Returns what was sent, if it was.
+    fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<Option<Stat>> {
         // Not to wait for whatever may have taken its place.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match openat(parent, name, flags, Mode::empty()) {
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return self.changed(path),
+        let file = match self.open_leased(parent, name, flags, path)? {
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => {
+                self.changed(path)?;
+                return Ok(None);
+            }
+            Err(Errno::AGAIN) => {
+                self.warn(path, "is another process's alone (by a lease) and was left out")?;
+                return Ok(None);
+            }
             file => file.to("open", path)?,
         };
         let stat = fstat(&file).to("look at", path)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return self.changed(path);
+            self.changed(path)?;
+            return Ok(None);
         }
         if stat.st_size == 0 {
-            return self.unsized_file(&file, path, &stat);
+            self.unsized_file(&file, path, &stat)?;
+            return Ok(Some(stat));
         }
         let kind = Kind::File(stat.st_size as u64);
         let entry = self.with_xattrs(file.as_fd(), entry(path, kind, &stat))?;
@@ -147,11 +185,34 @@ impl<'a, W: Write> TreeReader<'a, W> {
             let count = read_some(&file, &mut self.piece[..wanted]).to("read", path)?;
             if count == 0 {
                 self.writer.pad()?;
-                return self.warn(path, "became shorter while it was read, and ends in zeroes");
+                self.warn(path, "became shorter while it was read, and ends in zeroes")?;
+                break;
             }
             self.writer.data(&self.piece[..count])?;
         }
-        Ok(())
+        Ok(Some(stat))
+    }
+
+    /// Opens what may be under a lease: the kernel then asks its holder to let go, and sees to that after a while.
+    fn open_leased(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &CStr,
+        flags: OFlags,
+        path: &[u8],
+    ) -> Result<std::result::Result<OwnedFd, Errno>> {
+        loop {
+            let file = openat(parent, name, flags, Mode::empty());
+            let left = self.patience.checked_sub(LEASE_STEP);
+            let (Err(Errno::AGAIN), Some(left)) = (&file, left) else { return Ok(file) };
+            std::thread::sleep(LEASE_STEP);
+            self.patience = left;
+            if left.as_millis().is_multiple_of(LEASE_WORD.as_millis()) {
+                // Nobody who reads the stream waits that long for nothing.
+                self.warn(path, "is waited for: another process has a lease on it")?;
+                self.writer.flush()?;
+            }
+        }
     }
 
     /// A file that says it is empty: whether it is shows when it is read.
@@ -188,13 +249,17 @@ impl<'a, W: Write> TreeReader<'a, W> {
         if stat.st_nlink < 2 || path.is_empty() {
             return Ok(false);
         }
-        let first = self.links.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| path.to_vec());
-        if first == path {
-            return Ok(false);
-        }
+        let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) else { return Ok(false) };
         let entry = entry(path, Kind::HardLink(first.clone()), stat);
         self.send(entry)?;
         Ok(true)
+    }
+
+    /// What was sent may come again under another name.
+    fn remember(&mut self, sent: &Stat, path: &[u8]) {
+        if sent.st_nlink > 1 && !path.is_empty() {
+            self.links.insert((sent.st_dev, sent.st_ino), path.to_vec());
+        }
     }
 
     fn with_xattrs(&mut self, file: BorrowedFd<'_>, mut entry: Entry) -> Result<Entry> {

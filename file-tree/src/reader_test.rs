@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -114,4 +115,55 @@ fn a_file_that_shrinks_keeps_its_announced_size() {
     let Item::Warning(text) = reader.item().unwrap() else { panic!() };
     assert!(text.contains("became shorter"), "{text}");
     assert_eq!(reader.item().unwrap(), Item::Done);
+}
+
+/// Who holds a lease is asked to let go; who does not has his file left out, and only that.
+#[test]
+fn leases_are_waited_for_and_no_longer_than_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("leased");
+    fs::write(&path, "content").unwrap();
+    fs::hard_link(&path, directory.path().join("other")).unwrap();
+    fs::write(directory.path().join("z"), "z").unwrap();
+    // Its holder is told by a signal that would end the test.
+    // SAFETY: no handler is installed, and no other test uses this signal.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+    let leased = || {
+        let file = fs::File::open(&path).unwrap();
+        let write_lease = fs::File::options().write(true).open(&path).unwrap();
+        drop(file);
+        // SAFETY: F_SETLEASE takes two numbers.
+        assert_eq!(unsafe { libc::fcntl(write_lease.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }, 0);
+        write_lease
+    };
+    let read = |patience| {
+        let mut wire = Vec::new();
+        let mut writer = ItemWriter::new(&mut wire);
+        let root = open(directory.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let mut reader = TreeReader { patience, ..TreeReader::new(&mut writer, |_| false) };
+        reader.below(root.as_fd(), b"").unwrap();
+        writer.end(Ok(())).unwrap();
+        drop(writer);
+        wire
+    };
+    let kinds = |wire: Vec<u8>| {
+        let mut reader = ItemReader::new(wire.as_slice());
+        let mut warnings = 0;
+        let mut kinds = Vec::new();
+        while let Some(entry) = reader.entry(&mut |_| warnings += 1).unwrap() {
+            kinds.push(entry.kind);
+        }
+        (kinds, warnings)
+    };
+    let lease = leased();
+    assert_eq!(kinds(read(Duration::from_millis(50))), (vec![Kind::File(1)], 2));
+    drop(lease);
+    let lease = leased();
+    let holder = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(lease);
+    });
+    let both = vec![Kind::File(7), Kind::HardLink(b"leased".to_vec()), Kind::File(1)];
+    assert_eq!(kinds(read(Duration::from_secs(20))), (both, 0));
+    holder.join().unwrap();
 }

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, fstat, openat, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat, readlinkat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use crate::Links;
@@ -71,6 +71,16 @@ fn put_ahead(
     let names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
     ahead.extend(names.rev().map(<[u8]>::to_vec));
     Ok(())
+}
+
+/// How openat2(2) is to treat links.
+pub fn resolve_flags(links: Links) -> ResolveFlags {
+    let below = match links {
+        Links::Refused => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+        Links::Beneath => ResolveFlags::BENEATH,
+        Links::Root => ResolveFlags::IN_ROOT,
+    };
+    ResolveFlags::NO_MAGICLINKS | below
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ fn inode(found: Result<OwnedFd, Errno>) -> Found {
 
 /// What the kernel finds, as the writer asks it.
 fn by_kernel(base: &OwnedFd, path: &str, links: Links) -> Found {
-    let resolve = crate::writer::resolve_flags(links);
+    let resolve = resolve_flags(links);
     assert!(resolve.contains(ResolveFlags::NO_MAGICLINKS));
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     loop {

@@ -7,12 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use guest_protocol::files::{Entry, ItemReader, Kind};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, linkat, makedev, mkdirat, mknodat,
-    openat, openat2, seek, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Mode, OFlags, fstat, linkat, makedev, mkdirat, mknodat, openat, openat2, seek,
+    symlinkat, unlinkat,
 };
 use rustix::io::{Errno, write};
 
-use crate::attributes::{apply, times};
+use crate::attributes::{apply, apply_unopened, is_just_made};
+use crate::left_out::LeftOut;
 use crate::{Error, Result, To, refused, shown, steps};
 
 /// How much of a file is written at a time, in bytes.
@@ -58,13 +59,16 @@ pub struct TreeWriter<'a> {
     piece: Vec<u8>,
     unset_told: bool,
     within: Vec<u8>,
+    /// Devices that were left out, which may have other names.
+    left_out: LeftOut,
 }
 
 impl<'a> TreeWriter<'a> {
     /// `target` is open, at least with O_PATH.
     pub fn new(target: OwnedFd, policy: Policy, warn: &'a mut dyn FnMut(String)) -> TreeWriter<'a> {
         let (parent, begun, piece) = (None, Vec::new(), vec![0; PIECE]);
-        TreeWriter { target, policy, warn, parent, begun, piece, unset_told: false, within: Vec::new() }
+        let (unset_told, within, left_out) = (false, Vec::new(), LeftOut::default());
+        TreeWriter { target, policy, warn, parent, begun, piece, unset_told, within, left_out }
     }
 
     /// Refuses what is neither `name` nor below it.
@@ -129,6 +133,13 @@ impl<'a> TreeWriter<'a> {
             && !self.policy.devices
         {
             (self.warn)(["‘", &shown(path), "’ is a device and was left out"].concat());
+            self.left_out.remember(path);
+            return Ok(());
+        }
+        if let Kind::HardLink(target) = &entry.kind
+            && self.left_out.has(target)
+        {
+            (self.warn)(["‘", &shown(path), "’ is another name of a device and was left out"].concat());
             return Ok(());
         }
         match unlinkat(parent, name, AtFlags::empty()) {
@@ -159,7 +170,7 @@ impl<'a> TreeWriter<'a> {
             Kind::Fifo => self.write_node(parent, name, entry, FileType::Fifo, 0)?,
             Kind::Directory => {}
         }
-        self.set_by_name(parent, name, entry)
+        self.set_unopened(parent, name, entry)
     }
 
     fn write_directory(&mut self, parent: BorrowedFd<'_>, name: &OsStr, entry: &Entry) -> Result<()> {
@@ -243,7 +254,7 @@ impl<'a> TreeWriter<'a> {
         if path.is_empty() {
             return rustix::io::fcntl_dupfd_cloexec(&self.target, 0).to("open", path);
         }
-        let resolve = resolve_flags(self.policy.links);
+        let resolve = steps::resolve_flags(self.policy.links);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = match openat2(&self.target, OsStr::from_bytes(path), flags, Mode::empty(), resolve) {
             // Before Linux 5.6, or where a filter does not know it; or something, anywhere, was renamed or mounted
@@ -308,17 +319,23 @@ impl<'a> TreeWriter<'a> {
         Ok(())
     }
 
-    /// For what cannot be opened without consequences.
-    fn set_by_name(&mut self, parent: BorrowedFd<'_>, name: &OsStr, entry: &Entry) -> Result<()> {
-        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-        let set = || {
-            if self.policy.owners {
-                let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-                chownat(parent, name, Some(uid), Some(gid), nofollow)?;
-            }
-            utimensat(parent, name, &times(entry), nofollow)
+    /// For what cannot be opened without consequences, and has just been made. Whoever may write to the directory can
+    /// have given its name to another file: that one keeps its owner.
+    fn set_unopened(&mut self, parent: BorrowedFd<'_>, name: &OsStr, entry: &Entry) -> Result<()> {
+        let (path, owners) = (entry.path.as_slice(), self.policy.owners);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let inode = match openat(parent, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => None,
+            inode => Some(inode.to("open", path)?),
         };
-        set().to("set the attributes of", &entry.path)
+        if let Some(inode) = inode
+            && is_just_made(&fstat(&inode).to("look at", path)?, &entry.kind, owners)
+        {
+            return apply_unopened(inode.as_fd(), (parent, name), entry, owners)
+                .to("set the attributes of", path);
+        }
+        (self.warn)(["‘", &shown(path), "’ became something else while it was written"].concat());
+        Ok(())
     }
 
     fn is_within(&self, path: &[u8]) -> bool {
@@ -329,16 +346,6 @@ impl<'a> TreeWriter<'a> {
     fn mode(&self, entry: &Entry) -> u16 {
         if self.policy.special_modes { entry.mode } else { entry.mode & 0o777 }
     }
-}
-
-/// How openat2(2) is to treat links.
-pub(crate) fn resolve_flags(links: Links) -> ResolveFlags {
-    let below = match links {
-        Links::Refused => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
-        Links::Beneath => ResolveFlags::BENEATH,
-        Links::Root => ResolveFlags::IN_ROOT,
-    };
-    ResolveFlags::NO_MAGICLINKS | below
 }
 
 /// Opens a directory to enter it, but not through a link.

@@ -69,6 +69,59 @@ fn what_comes_is_made_with_its_attributes() {
     assert_eq!(warnings, ["‘device’ is a device and was left out"]);
 }
 
+/// A device that is left out takes its other names with it, and nothing else.
+#[test]
+fn other_names_of_what_is_left_out_are_left_out() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("b"), "kept").unwrap();
+    let device = entry("a", Kind::CharacterDevice(1, 3));
+    let link = |path| entry(path, Kind::HardLink(b"a".to_vec()));
+    let all = [device, link("b"), link("c"), entry("f", Kind::File(3))];
+    let (written, warnings) = write_with(POLICY, directory.path(), &all, b"abc");
+    written.unwrap();
+    assert_eq!(warnings.len(), 3);
+    assert_eq!(warnings[1], "‘b’ is another name of a device and was left out");
+    assert_eq!(fs::read_to_string(directory.path().join("b")).unwrap(), "kept");
+    assert!(directory.path().join("f").exists() && !directory.path().join("c").exists());
+    assert!(write(directory.path(), &[entry("x", Kind::HardLink(b"nothing".to_vec()))]).is_err());
+}
+
+/// Between its making and its owner's being set, a name may be given to another file.
+#[test]
+fn only_what_was_just_made_changes_owner() {
+    let directory = tempfile::tempdir().unwrap();
+    let (fifo, link) = (directory.path().join("fifo"), directory.path().join("link"));
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    symlink("target", &link).unwrap();
+    let policy = Policy { owners: true, ..POLICY };
+    let set = |name: &str, kind| {
+        let mut warnings = Vec::new();
+        let mut warn = |text| warnings.push(text);
+        let target = open(directory.path(), OFlags::PATH, Mode::empty()).unwrap();
+        let parent = target.try_clone().unwrap();
+        let entry = Entry { uid: 1234, gid: 1234, ..entry(name, kind) };
+        TreeWriter::new(target, policy, &mut warn)
+            .set_unopened(parent.as_fd(), OsStr::new(name), &entry)
+            .unwrap();
+        warnings.len()
+    };
+    let symlink_to = || Kind::Symlink(b"target".to_vec());
+    // What was made is of another type, or gone.
+    assert_eq!((set("link", Kind::Fifo), set("fifo", symlink_to()), set("gone", Kind::Fifo)), (1, 1, 1));
+    // A second name of a file that was there before.
+    fs::hard_link(&fifo, directory.path().join("second")).unwrap();
+    assert_eq!(set("second", Kind::Fifo), 1);
+    fs::remove_file(directory.path().join("second")).unwrap();
+    assert_eq!(fs::symlink_metadata(&fifo).unwrap().uid(), 0);
+    assert_eq!((set("link", symlink_to()), set("fifo", Kind::Fifo)), (0, 0));
+    for path in [&fifo, &link] {
+        let seen = fs::symlink_metadata(path).unwrap();
+        assert_eq!((seen.uid(), seen.mtime(), seen.mtime_nsec()), (1234, -5, 123_456_789));
+    }
+    // It is somebody else's already.
+    assert_eq!(set("fifo", Kind::Fifo), 1);
+}
+
 #[test]
 fn sparse_files_keep_their_size() {
     let directory = tempfile::tempdir().unwrap();

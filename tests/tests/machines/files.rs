@@ -186,6 +186,20 @@ fn owners_change_with_the_side_and_stay_with_a() {
     }
 }
 
+/// What is left out, or another process's for a while, costs nothing else its way.
+#[test]
+fn odd_files_do_not_keep_the_others() {
+    let machine = Detached::run(&[], "busybox", IDLE);
+    machine.exec("mkdir /d; mknod /d/a c 1 3; ln /d/a /d/b; echo content >/d/c; ln /d/c /d/e").succeeds();
+    let host = tempfile::tempdir().unwrap();
+    let seen = cp(at(&machine, "/d"), text(host.path())).run().succeeds();
+    let warned = |text: &str| assert!(seen.stderr.contains(text), "{}", seen.stderr);
+    warned("‘d/a’ is a device and was left out");
+    warned("‘d/b’ is another name of a device and was left out");
+    assert_eq!(fs::read_to_string(host.path().join("d/e")).unwrap(), "content\n");
+    assert_eq!(fs::read_dir(host.path().join("d")).unwrap().count(), 2);
+}
+
 #[test]
 fn archives_go_both_ways() {
     let machine = Detached::run(&[], "busybox", IDLE);
