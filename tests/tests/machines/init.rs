@@ -48,6 +48,8 @@ fn a_plain_init_is_asked_to_power_off() {
         done; echo own $(cat /proc/self/oom_score_adj); kill -PIPE $$";
     let seen = machine.exec(scores).exits_with(141);
     assert_eq!((seen.value("agent"), seen.value("own")), ("-1000".into(), "0".into()));
+    let rows = machine.vmrun(&["top"], &[]).run().succeeds().text();
+    assert!(rows.contains("init") && !rows.contains("@init"), "{rows}");
     machine.vmrun(&["stop", "-t", "30"], &[]).run().succeeds();
     assert_eq!(machine.inspect(".State.ExitCode"), "0");
 }
