@@ -42,11 +42,12 @@ fn home_with_kernels() -> tempfile::TempDir {
     home
 }
 
-/// A shell that knows of that store, and finds vmrun.
+/// A shell that knows of that store, finds vmrun, and has no files of such names before it.
 fn shell(program: &str, home: &Path) -> Command {
     let directory = PathBuf::from(setting("VMRUN")).parent().unwrap().to_owned();
     let mut command = Command::new(program);
     command.env("PATH", format!("{}:/usr/bin:/bin", directory.display())).env("VMRUN_HOME", home);
+    command.current_dir(home);
     command
 }
 
