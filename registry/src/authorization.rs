@@ -60,8 +60,8 @@ impl Authorization {
         }
     }
 
-    /// What to send after a 401 of the registry's own. `used` is what was sent before: somebody else may have renewed it meanwhile. None
-    /// if there is nothing better to send.
+    /// What to send after a 401 of the registry's own. `used` is what was sent before: somebody else may have renewed
+    /// it meanwhile. None if there is nothing better to send.
     pub fn answer(
         &self,
         call: &Call,

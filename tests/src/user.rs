@@ -8,11 +8,14 @@ use crate::{Command, setting, vmrun};
 
 /// Nobody's, on every distribution.
 const ID: u32 = 65534;
+const KVM: &str = "/dev/kvm";
 
 /// A user with a home directory, a vmrun, and the right to use /dev/kvm, as udev gives it to everybody.
 #[derive(Debug)]
 pub struct User {
     directory: tempfile::TempDir,
+    /// Of /dev/kvm, as this host has them.
+    permissions: Permissions,
 }
 
 impl User {
@@ -22,13 +25,11 @@ impl User {
         for program in [installed.clone(), installed.with_file_name("guest-init")] {
             fs::copy(&program, directory.path().join(program.file_name().unwrap())).unwrap();
         }
-        for path in [directory.path(), Path::new("/dev/kvm")] {
-            let mode = fs::metadata(path).unwrap().permissions().mode();
-            let more = if path.is_dir() { 0o755 } else { 0o666 };
-            fs::set_permissions(path, Permissions::from_mode(mode | more)).unwrap();
-        }
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
         chown(directory.path(), Some(ID), Some(ID)).unwrap();
-        User { directory }
+        let permissions = fs::metadata(KVM).unwrap().permissions();
+        fs::set_permissions(KVM, Permissions::from_mode(permissions.mode() | 0o666)).unwrap();
+        User { directory, permissions }
     }
 
     /// Gives the user a copy of a file.
@@ -43,5 +44,11 @@ impl User {
     pub fn vmrun<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
         let home = self.directory.path();
         vmrun(words).by(ID, home.join("vmrun")).env("HOME", home).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let _ = fs::set_permissions(KVM, self.permissions.clone());
     }
 }

@@ -10,7 +10,7 @@ use crate::tree::{Place, Tree};
 use std::fs::File;
 
 /// Changes when the same layers give other bytes.
-const WRITER: &[u8] = b"vmrun metadata 2";
+const WRITER: &[u8] = b"vmrun metadata 1";
 
 /// Merges `layers`, lowest first, and writes the image's metadata to the empty file `out`. The image's disk
 /// is [`out` | data of the first layer | data of the second | …].

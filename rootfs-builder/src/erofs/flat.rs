@@ -15,7 +15,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 /// Changes when the same layers give other bytes.
-const WRITER: &[u8] = b"vmrun flat 2";
+const WRITER: &[u8] = b"vmrun flat 1";
 /// Bytes copied at a time.
 const CHUNK: usize = 256 << 10;
 

@@ -17,7 +17,7 @@ use std::os::unix::fs::FileExt;
 use zerocopy::IntoBytes;
 
 /// Changes when the same layers give other bytes.
-const WRITER: &[u8] = b"vmrun ext4 2";
+const WRITER: &[u8] = b"vmrun ext4 1";
 /// Bytes copied at a time.
 const CHUNK: usize = 256 << 10;
 static ZEROES: [u8; CHUNK] = [0; CHUNK];

@@ -63,14 +63,16 @@ impl Store {
     /// being looked at. Machines that run go on: their files are replaced, never changed.
     pub fn fsck(&self, repair: bool, step: &dyn Fn(&str)) -> Result<FsckReport> {
         let session = Session::begin(self)?;
-        let mut check = Check { session: &session, repair, step, report: FsckReport::default() };
+        let mut check =
+            Check { session: &session, repair, step, report: FsckReport::default(), is_image_lost: false };
         check.layout_file()?;
         let entries = check.names()?;
         let contents = check.documents(&entries)?;
         check.layers_and_images(&contents)?;
-        let report = check.report;
+        let Check { report, is_image_lost, .. } = check;
         drop(session);
-        if repair {
+        // What is left of an image that nothing leads to any more is all that there is of it.
+        if repair && !is_image_lost {
             self.collect()?;
         }
         Ok(report)
@@ -114,6 +116,8 @@ struct Check<'a> {
     repair: bool,
     step: &'a dyn Fn(&str),
     report: FsckReport,
+    /// There are files of an image that has no manifest any more.
+    is_image_lost: bool,
 }
 
 impl Check<'_> {
@@ -171,6 +175,7 @@ impl Check<'_> {
         let kept: BTreeSet<ImageId> =
             Names::read(self.store())?.all(self.store()).iter().map(|named| named.id).collect();
         for id in names::images_on_disk(self.store())?.into_iter().filter(|id| !kept.contains(id)) {
+            self.is_image_lost = true;
             let problem = "its manifest is lost, too".to_owned();
             self.found(format!("image {}", id.short()), problem, Remedy::PullAgain(vec![id.to_string()]));
         }

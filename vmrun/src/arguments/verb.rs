@@ -50,19 +50,22 @@ pub fn with_verb(
         "version" => words[at] = "--version".into(),
         "help" => ask_for_help(command, &mut words, at)?,
         word if command.find_subcommand(word).is_some() => {}
+        // An option of the `run` that is left out.
+        word if word.starts_with('-') => words.insert(at, "run".into()),
         word => {
-            if let Some((_, instead)) = NOT_HERE.iter().find(|(verbs, _)| verbs.contains(&word)) {
-                return Err(format!(
+            let complaint = match NOT_HERE.iter().find(|(verbs, _)| verbs.contains(&word)) {
+                Some((_, instead)) => Some(format!(
                     "there is no `vmrun {word}`: {instead} (`vmrun run {word}` runs an image of that name)"
-                ));
-            }
-            if let Some(verb) = nearest(command, word)
-                && !is_image(root.as_deref(), word)
-            {
-                return Err(format!(
-                    "there is no verb '{word}', and no image of that name here: did you mean `vmrun {verb}`? \
-                     (`vmrun run {word}` pulls and runs an image)"
-                ));
+                )),
+                None => nearest(command, word).map(|verb| {
+                    format!(
+                        "there is no verb '{word}', and no image of that name here: did you mean `vmrun {verb}`? \
+                         (`vmrun run {word}` pulls and runs an image)"
+                    )
+                }),
+            };
+            if let Some(complaint) = complaint.filter(|_| !is_image(root.as_deref(), word)) {
+                return Err(complaint);
             }
             words.insert(at, "run".into());
         }
@@ -89,7 +92,8 @@ fn globals(words: &[OsString]) -> (usize, Option<PathBuf>) {
 
 /// `help VERB` is `VERB --help`, and `help` alone is `--help`.
 fn ask_for_help(command: &Command, words: &mut Vec<OsString>, at: usize) -> Result<(), String> {
-    let verbs: Vec<OsString> = words.drain(at..).skip(1).filter(|word| word != "--help").collect();
+    let verbs: Vec<OsString> =
+        words.drain(at..).skip(1).filter(|word| !word.as_encoded_bytes().starts_with(b"-")).collect();
     let mut about = command;
     for verb in &verbs {
         let name = verb.to_string_lossy();
@@ -107,7 +111,8 @@ fn ask_for_help(command: &Command, words: &mut Vec<OsString>, at: usize) -> Resu
     Ok(())
 }
 
-/// The verb that was probably meant. In a short word, one slip is all there can be: `ruby` is not `run`.
+/// The verb that was probably meant. In a word that is not long, one slip is all there can be: `ruby` is not `run`, and
+/// `docker` is not `doctor`.
 fn nearest<'a>(command: &'a Command, word: &str) -> Option<&'a str> {
     // Names of images are longer than any verb, and may be as long as the command line.
     if word.len() > LONGEST {
@@ -116,7 +121,7 @@ fn nearest<'a>(command: &'a Command, word: &str) -> Option<&'a str> {
     let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
     let names = verbs.flat_map(|verb| [verb.get_name()].into_iter().chain(verb.get_visible_aliases()));
     let (distance, verb) = names.map(|name| (osa_distance(word, name), name)).min()?;
-    let slips = if verb.len() > 5 { 2 } else { 1 };
+    let slips = if verb.len() > 6 { 2 } else { 1 };
     (distance <= slips && word.len() > 1).then_some(verb)
 }
 
@@ -139,6 +144,8 @@ mod tests {
         for (said, meant) in [
             ("vmrun centos", "vmrun run centos"),
             ("vmrun -it alpine sh", "vmrun run -it alpine sh"),
+            ("vmrun --kernel 6.1 alpine", "vmrun run --kernel 6.1 alpine"),
+            ("vmrun -m 1g alpine", "vmrun run -m 1g alpine"),
             ("vmrun --root /x a", "vmrun --root /x run a"),
             ("vmrun --root=/x images", "vmrun --root=/x images"),
             ("vmrun images", "vmrun images"),
@@ -149,7 +156,10 @@ mod tests {
             assert_eq!(read(said).unwrap(), meant);
         }
         // Popular ones that are short, or near a verb.
-        for image in ["ruby", "rust", "bash", "perl", "php", "nats", "mono", "redis", "go", "x", "debian"] {
+        for image in [
+            "ruby", "rust", "bash", "perl", "php", "nats", "mono", "redis", "go", "x", "debian", "docker",
+            "expo",
+        ] {
             assert_eq!(read(&format!("vmrun {image}")).unwrap(), format!("vmrun run {image}"));
         }
     }
@@ -161,6 +171,7 @@ mod tests {
             ("vmrun --root x help run", "vmrun --root x run --help"),
             ("vmrun help kernel add", "vmrun kernel add --help"),
             ("vmrun help --help", "vmrun --help"),
+            ("vmrun help run -h", "vmrun run --help"),
             ("vmrun version", "vmrun --version"),
         ] {
             assert_eq!(read(said).unwrap(), meant);

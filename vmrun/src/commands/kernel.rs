@@ -92,7 +92,7 @@ fn modules(kernel: &Kernel) -> Result<String> {
         Some(disk) => format!("{}, on a disk of {}", kernel.modules, size::show(fs::metadata(disk)?.len())),
         None if kernel.modules > 0 => {
             format!(
-                "{}, and no disk for machines, since an older vmrun added it: add it again",
+                "{}, and no disk for machines, since an older vmrun added it: remove it and add it again",
                 kernel.modules
             )
         }

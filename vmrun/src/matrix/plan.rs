@@ -60,7 +60,8 @@ pub fn chosen(said: &[String], in_file: &[String], what: &str) -> Result<Vec<Str
 /// wrong is told in a line.
 pub fn check_words(words: &[OsString]) -> Result<(), String> {
     check_cell_words(words)?;
-    let machine = machine_arguments(words, "any", "any", &[])?;
+    // There is a command, whatever becomes of the image's with `--entrypoint`.
+    let machine = machine_arguments(words, "any", "any", &["any".into()])?;
     check(&machine, None).map_err(|error| one_line(&error))
 }
 
