@@ -147,16 +147,22 @@ fn a_terminal_is_left_and_found_again() {
 #[test]
 fn everybody_who_attaches_sees_the_output() {
     let machine = Detached::shell(&["-i"], "busybox", "while read word; do echo heard $word; done; echo end");
-    let mut listener = machine.vmrun(&["attach", "--no-stdin"], &[]).start();
+    let listener = machine.vmrun(&["attach", "--no-stdin"], &[]).start();
     let mut speaker = machine.vmrun(&["attach"], &[]).start_with_stdin();
-    thread::sleep(Duration::from_millis(500));
     let mut pipe = speaker.stdin().unwrap();
-    std::io::Write::write_all(&mut pipe, b"one\n").unwrap();
-    speaker.says("heard one");
-    listener.says("heard one");
+    // Who attaches sees what is written from then on.
+    let until = Instant::now() + Duration::from_secs(60);
+    while !listener.text().contains("heard one") {
+        assert!(Instant::now() < until, "the listener hears nothing");
+        std::io::Write::write_all(&mut pipe, b"one\n").unwrap();
+        thread::sleep(Duration::from_millis(500));
+    }
+    std::io::Write::write_all(&mut pipe, b"two\n").unwrap();
     drop(pipe);
-    assert_eq!(speaker.wait().succeeds().text(), "heard one\nend\n");
-    assert_eq!(listener.wait().succeeds().text(), "heard one\nend\n");
+    for one in [speaker, listener] {
+        let seen = one.wait().succeeds().text();
+        assert!(seen.ends_with("heard one\nheard two\nend\n"), "{seen}");
+    }
 }
 
 #[test]

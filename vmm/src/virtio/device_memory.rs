@@ -90,8 +90,9 @@ impl Deref for DeviceMemory {
 #[derive(Debug)]
 pub struct Detour(Mutex<(PipeReader, PipeWriter)>);
 
-/// What a pipe takes at once or not at all.
-const PIECE: usize = libc::PIPE_BUF;
+/// What a pipe takes at once or not at all. Less than a page: of a page that it cannot read, a kernel may keep an empty
+/// one in the pipe, until that is full of them.
+const PIECE: usize = libc::PIPE_BUF - 1;
 
 impl Detour {
     fn new() -> io::Result<Self> {

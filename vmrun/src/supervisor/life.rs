@@ -43,6 +43,9 @@ const MAX_LOG: u64 = 4 << 20;
 /// How long a guest may take nothing of what it is told.
 const DEAFNESS: Duration = Duration::from_secs(1);
 
+/// How many messages wait for the control stream; a guest that lets it wait misses what is more.
+const MAX_UNTOLD: usize = 64;
+
 const KILL: u8 = 9;
 const STACK: usize = 128 << 10;
 
@@ -77,6 +80,9 @@ pub struct Life {
     log: KernelLog,
     /// The control stream, from when guest-init listens.
     control: Option<UnixStream>,
+    /// guest-init listens, and there may be a process, which the control stream is not there for yet: what it is to
+    /// be told.
+    untold: Option<Vec<HostMessage>>,
     /// What is to be told of the process's start, once there is a control stream.
     process_started: Option<ToClient>,
     streams: Streams,
@@ -128,6 +134,7 @@ impl Life {
             monitor,
             log: KernelLog::new(file),
             control: None,
+            untold: None,
             process_started: None,
             streams: Streams::Missing,
             deaf: false,
@@ -218,6 +225,7 @@ impl Life {
             Happening::Guest(message) if self.last_word.is_none() => {
                 let ran = matches!(message, GuestMessage::Exited(_));
                 self.last_word = Some(message);
+                supervisor.has_run |= ran;
                 supervisor.input.end();
                 if !ran {
                     self.streams = Streams::There;
@@ -251,6 +259,7 @@ impl Life {
         match event {
             // Once in a life, as a stamp comes.
             Event::Stamp { byte, .. } if byte == Stamp::Listening as u8 => {
+                self.untold = Some(Vec::new());
                 self.connect_control(supervisor)?;
             }
             Event::Stamp { byte, .. } if byte == Stamp::ProcessStarted as u8 => {
@@ -315,7 +324,7 @@ impl Life {
                 ) => return,
                 Ok(Happening::Monitor { event: Event::Trouble(trouble), .. }) => self.troubles.push(trouble),
                 Ok(Happening::Request(request, asker)) if request.awaits_end() => {
-                    supervisor.will_answer(asker)
+                    supervisor.will_answer_end(&request, asker)
                 }
                 Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine is about to end".into())),
                 Ok(Happening::Monitor { .. }) => {}
@@ -350,7 +359,15 @@ impl Life {
         }
     }
 
+    /// Whether there is, or may be, a process that can be told something.
+    fn may_be_told(&self) -> bool {
+        self.control.is_some() || self.untold.is_some()
+    }
+
     fn send(&mut self, message: &HostMessage) {
+        if let Some(untold) = self.untold.as_mut().filter(|untold| untold.len() < MAX_UNTOLD) {
+            untold.push(message.clone());
+        }
         // A machine that is gone needs no telling; that it is gone is noticed by reading. After half a frame nothing
         // more would be understood.
         if let Some(control) = &self.control
@@ -385,7 +402,9 @@ fn collect_rest(
             Ok(Happening::MonitorGone) => monitor_gone = true,
             Ok(Happening::OutputOver { generation }) => supervisor.outputs.one_is_over(generation),
             Ok(Happening::Monitor { .. } | Happening::Guest(_)) => {}
-            Ok(Happening::Request(request, asker)) if request.awaits_end() => supervisor.will_answer(asker),
+            Ok(Happening::Request(request, asker)) if request.awaits_end() => {
+                supervisor.will_answer_end(&request, asker);
+            }
             Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine has just ended".into())),
             Ok(happening) => supervisor.client_happening(happening, None),
             Err(_) => return,

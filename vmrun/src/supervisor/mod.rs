@@ -227,7 +227,7 @@ impl Supervisor {
                 Ok(Happening::Request(Request::Wait, asker)) => self.will_answer(asker),
                 Ok(Happening::Request(request, asker)) if request.awaits_end() => {
                     self.state.stopped_by_user = true;
-                    self.will_answer(asker);
+                    self.will_answer_end(&request, asker);
                     return Ok(false);
                 }
                 Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine is restarting".into())),
@@ -269,6 +269,10 @@ impl Supervisor {
             // Those who have come meanwhile are told, too.
             let left = if self.may_begin() { Duration::ZERO } else { self.begin_until - Instant::now() };
             match self.happenings.recv_timeout(left) {
+                // It is gone already.
+                Ok(Happening::Request(Request::Stop { keep: true, .. }, asker)) if self.is_removed() => {
+                    asker.answer(&Err("the machine has just ended".into()));
+                }
                 Ok(Happening::Request(request, asker)) if request.awaits_end() => self.will_answer(asker),
                 Ok(Happening::Request(_, asker)) => asker.answer(&Err("the machine has just ended".into())),
                 Ok(happening) => self.client_happening(happening, None),
@@ -347,6 +351,12 @@ impl Supervisor {
         if stream != Stream::Stdin {
             self.outputs.attach(stream, connection);
         }
+    }
+
+    /// Answers a request that awaits the end, when the machine is ending already.
+    fn will_answer_end(&mut self, request: &Request, asker: Asker) {
+        self.kept |= matches!(request, Request::Stop { keep: true, .. });
+        self.will_answer(asker);
     }
 
     /// Answers `asker` when the machine has ended.

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 use anyhow::{Context, Result};
-use guest_protocol::{GuestMessage, Hello, Stream, frame};
+use guest_protocol::{GuestMessage, Hello, HostMessage, Stream, frame};
 
 use super::{DEAFNESS, Happening, Life, STACK};
 use crate::machine::connect;
@@ -31,6 +31,11 @@ impl Life {
         match what {
             Ok(Connected::Control(control)) => {
                 self.control = Some(control);
+                let untold = self.untold.take().unwrap_or_default();
+                let size = supervisor.config.tty.then_some(HostMessage::Resize(supervisor.window));
+                for message in size.iter().chain(&untold) {
+                    self.send(message);
+                }
                 if let Some(message) = self.process_started.take() {
                     supervisor.tell_progress(message);
                 }

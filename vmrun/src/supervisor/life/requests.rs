@@ -47,7 +47,7 @@ impl Life {
                 supervisor.state.stopped_by_user = true;
                 supervisor.kept |= keep;
                 supervisor.will_answer(asker);
-                if self.control.is_none() {
+                if !self.may_be_told() {
                     return Some(Outcome::stopped(128 + KILL));
                 }
                 self.thaw_if_paused(supervisor);
@@ -77,7 +77,7 @@ impl Life {
         if signal == KILL {
             supervisor.state.stopped_by_user = true;
         }
-        if self.control.is_none() {
+        if !self.may_be_told() {
             // There is no process yet that could have a say in it.
             if ENDING.contains(&signal) {
                 self.killed_by = Some(128_u8.saturating_add(signal));
